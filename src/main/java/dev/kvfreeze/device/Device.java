@@ -1,0 +1,89 @@
+package dev.kvfreeze.device;
+
+import dev.kvfreeze.model.AttentionShape;
+import dev.kvfreeze.model.GateActivation;
+import dev.kvfreeze.model.Rope;
+import dev.kvfreeze.model.tensor.TensorData;
+import java.util.List;
+
+/**
+ * The operations a forward pass needs. All of them are issued by one thread, the engine's, and are
+ * complete (or ordered, on an accelerator) when they return. Rows of activations are tokens.
+ */
+public interface Device extends AutoCloseable {
+  DeviceInfo info();
+
+  /**
+   * Makes a weight resident. Quantised types stay quantised.
+   *
+   * @throws IllegalArgumentException naming the tensor, when it holds NaN or infinite scales or
+   *     values
+   */
+  Weight weight(TensorData tensor);
+
+  Activations activations(int rows, int columns);
+
+  PageMemory pageMemory(PageLayout layout, long limitBytes);
+
+  /** {@code out[r] = scale * table[tokens[offset + r]]} for {@code rows} rows. */
+  void embed(Weight table, int[] tokens, int offset, int rows, float scale, Activations out);
+
+  /** {@code out[r] = x[r] / rms(x[r]) * gain}; {@code out} may be {@code x}. */
+  void rmsNorm(Activations x, int rows, Weight gain, float epsilon, Activations out);
+
+  /** RMS norm of each head of each row in place; {@code gain} has {@code headSize} columns. */
+  void rmsNormHeads(Activations x, int rows, int headSize, Weight gain, float epsilon);
+
+  /**
+   * {@code outs[i][r] = weights[i] * x[r]} for {@code rows} rows; several weights that share their
+   * input go in one call. {@code outs[i]} has {@code weights[i].rows()} columns.
+   */
+  void matmul(Activations x, int rows, Weight[] weights, Activations[] outs);
+
+  /** The product for one row of {@code x} into one row of {@code out}: the logits of one token. */
+  void matmulRow(Activations x, int row, Weight weight, Activations out, int outRow);
+
+  /** {@code x[r] += bias}. */
+  void addBias(Activations x, int rows, Weight bias);
+
+  /** Rotates each head of row r to {@code positions[r]}, in place. */
+  void rope(Activations x, int rows, int headSize, Rope rope, int[] positions);
+
+  /** {@code gate[r] = activation(gate[r]) * up[r]}. */
+  void gate(GateActivation activation, Activations gate, Activations up, int rows);
+
+  /** {@code x[r] += y[r]}. */
+  void add(Activations x, Activations y, int rows);
+
+  /**
+   * Writes the keys and values of the segments' rows into their pages: row r of a segment is the
+   * token at {@code firstPosition + r}, found in the page of each head that covers that position.
+   */
+  void writeKv(
+      Activations keys,
+      Activations values,
+      AttentionShape shape,
+      PageMemory memory,
+      List<AttentionSegment> segments);
+
+  /**
+   * Causal attention of the segments' rows over their pages (written by {@link #writeKv} before),
+   * merged across runs of pages by running softmax (FlashAttention, arXiv 2205.14135). Fills the
+   * pages' attention mass where wanted.
+   */
+  void attend(
+      Activations queries,
+      AttentionShape shape,
+      PageMemory memory,
+      List<AttentionSegment> segments,
+      Activations out);
+
+  /** Statistics of one row of logits. */
+  LogitStatistics logitStatistics(Activations logits, int row);
+
+  /** Copies one row to the host. */
+  void read(Activations x, int row, float[] values);
+
+  @Override
+  void close();
+}

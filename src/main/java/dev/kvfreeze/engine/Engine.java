@@ -1,0 +1,29 @@
+package dev.kvfreeze.engine;
+
+import dev.kvfreeze.device.DeviceInfo;
+import dev.kvfreeze.model.LanguageModel;
+import java.util.concurrent.CompletableFuture;
+
+/**
+ * One model on one device: takes requests from any thread, batches them continuously and completes
+ * them. A request that fails completes exceptionally and does not disturb the others.
+ */
+public interface Engine extends AutoCloseable {
+  LanguageModel model();
+
+  DeviceInfo device();
+
+  String policyName();
+
+  /** Tokens a sequence may have, prompt and output together. */
+  int contextLimit();
+
+  /** Queues a request; cancelling the future takes the document out of the batch. */
+  CompletableFuture<Generation> submit(GenerationRequest request);
+
+  ProgressSnapshot progress();
+
+  /** Fails what is queued or running, and frees the device. */
+  @Override
+  void close();
+}

@@ -1,0 +1,7 @@
+package dev.kvfreeze.freeze;
+
+/** The policy's state for one KV head of one layer of one sequence; used by one thread. */
+public interface HeadPolicy {
+  /** Looks at a head after a forward step and freezes or thaws pages. */
+  void step(StepKind kind, HeadView view, PageMover mover);
+}

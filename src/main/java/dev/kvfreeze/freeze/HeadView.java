@@ -1,0 +1,26 @@
+package dev.kvfreeze.freeze;
+
+/**
+ * What a policy sees of one KV head of one layer of one sequence after a forward step: logical
+ * pages 0 to {@code pageCount - 1} in order of position, {@code pageTokens} tokens each, the last
+ * perhaps not full.
+ */
+public interface HeadView {
+  int layer();
+
+  int pageCount();
+
+  int pageTokens();
+
+  /** Tokens in the sequence. */
+  int length();
+
+  /** Whether the page takes part in attention. */
+  boolean active(int page);
+
+  /**
+   * Attention mass of an active page in this step: probability summed over its tokens, averaged
+   * over the step's queries and the query heads of the group. 0 for a frozen page.
+   */
+  float mass(int page);
+}

@@ -1,0 +1,10 @@
+package dev.kvfreeze.freeze;
+
+/** Where a policy's decisions go. Page numbers are logical, of the head being decided. */
+public interface PageMover {
+  /** Frees the page's device memory; a page already frozen or not yet full is left as it is. */
+  void freeze(int page);
+
+  /** Brings a frozen page back; an active page is left as it is. */
+  void thaw(int page);
+}

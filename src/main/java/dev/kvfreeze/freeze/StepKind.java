@@ -1,0 +1,7 @@
+package dev.kvfreeze.freeze;
+
+/** What the forward step was. */
+public enum StepKind {
+  PREFILL,
+  DECODE
+}
