@@ -1,0 +1,4 @@
+package dev.kvfreeze.device.cpu;
+
+/** Placeholder of helper attn's. */
+interface ElementwiseKernels {}

@@ -1,0 +1,94 @@
+package dev.kvfreeze.device.cpu;
+
+import java.util.Locale;
+import java.util.Optional;
+
+/**
+ * The kernels in use, chosen once: vector or scalar (the idea of Apache Lucene's vectorization
+ * provider). The system property {@value #PROPERTY} requires one: {@code vector} fails where it is
+ * not available, {@code scalar} never uses vectors, {@code auto} (the default) falls back with a
+ * logged reason.
+ *
+ * @param name {@code vector-512}, {@code vector-256} or {@code scalar}
+ */
+public record KernelProvider(
+    String name,
+    MatmulKernels matmul,
+    AttentionKernels attention,
+    ElementwiseKernels elementwise) {
+  /** System property naming the provider: {@code auto}, {@code vector} or {@code scalar}. */
+  public static final String PROPERTY = "kvfreeze.provider";
+
+  private static final System.Logger LOGGER = System.getLogger(KernelProvider.class.getName());
+  private static final String MODULE = "jdk.incubator.vector";
+
+  /**
+   * The provider that {@value #PROPERTY} asks for.
+   *
+   * @throws IllegalStateException when vectors are required and not available
+   * @throws IllegalArgumentException for an unknown value
+   */
+  public static KernelProvider choose() {
+    return choose(System.getProperty(PROPERTY, "auto"));
+  }
+
+  static KernelProvider choose(String wanted) {
+    switch (wanted.toLowerCase(Locale.ROOT)) {
+      case "scalar":
+        return scalar();
+      case "vector":
+        return vector();
+      case "auto":
+        Optional<String> obstacle = vectorObstacle();
+        if (obstacle.isEmpty()) {
+          return vector();
+        }
+        LOGGER.log(
+            System.Logger.Level.WARNING,
+            "Using the scalar kernels, many times slower: " + obstacle.get());
+        return scalar();
+      default:
+        throw new IllegalArgumentException(
+            PROPERTY + " is auto, vector or scalar, found \"" + wanted + "\"");
+    }
+  }
+
+  static KernelProvider scalar() {
+    return new KernelProvider(
+        "scalar",
+        new ScalarMatmulKernels(),
+        new ScalarAttentionKernels(),
+        new ScalarElementwiseKernels());
+  }
+
+  static KernelProvider vector() {
+    Optional<String> obstacle = vectorObstacle();
+    if (obstacle.isPresent()) {
+      throw new IllegalStateException(
+          "the vector kernels were required (" + PROPERTY + "=vector): " + obstacle.get());
+    }
+    return new KernelProvider(
+        "vector-" + VectorWidth.preferredBits(),
+        new VectorMatmulKernels(),
+        new VectorAttentionKernels(),
+        new VectorElementwiseKernels());
+  }
+
+  /** Why vectors cannot be used and what cures it; empty when they can. */
+  static Optional<String> vectorObstacle() {
+    // Asked before any class that mentions vectors is initialised.
+    if (ModuleLayer.boot().findModule(MODULE).isEmpty()) {
+      return Optional.of(
+          "the module " + MODULE + " is not loaded; start Java with --add-modules " + MODULE);
+    }
+    int bits = VectorWidth.preferredBits();
+    if (bits < 256) {
+      return Optional.of(
+          "this CPU or this JVM offers vectors of "
+              + bits
+              + " bits, the kernels need 256; on x86 check that -XX:UseAVX is not below 2 and that"
+              + " the C2 compiler is on");
+    }
+    return Optional.empty();
+  }
+}

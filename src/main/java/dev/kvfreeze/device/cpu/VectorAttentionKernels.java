@@ -1,0 +1,4 @@
+package dev.kvfreeze.device.cpu;
+
+/** Placeholder. */
+final class VectorAttentionKernels implements AttentionKernels {}
