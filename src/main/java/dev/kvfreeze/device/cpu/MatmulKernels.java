@@ -1,4 +1,59 @@
 package dev.kvfreeze.device.cpu;
 
-/** Matrix products over packed weights; one implementation with vectors and its scalar twin. */
-interface MatmulKernels {}
+/**
+ * The matrix product by tiles of 32 output rows; one implementation with vectors and its scalar
+ * twin. All of them keep {@link TiledWeight}'s order of summation, so their results are equal to
+ * the bit.
+ */
+interface MatmulKernels {
+  /**
+   * One row of activations, bound by memory: {@code out[outOffset + i] = sum over columns of
+   * weight[tile * 32 + i] * x[xOffset + column]} for all 32 rows of the tile; padding rows give 0.
+   *
+   * @param scratch of at least {@link #scratchLength}
+   */
+  void multiplyTile(
+      TiledWeight weight,
+      int tile,
+      float[] x,
+      int xOffset,
+      float[] out,
+      int outOffset,
+      float[] scratch);
+
+  /** Floats of scratch that {@link #multiplyTile} and {@link #dequantize} need. */
+  static int scratchLength(TiledWeight weight) {
+    return weight instanceof QuantizedWeight quantized ? quantized.decodedScales() : 0;
+  }
+
+  /**
+   * Decodes what {@link #dequantize} needs of a tile, once for all its panels.
+   *
+   * @param scratch of at least {@link #scratchLength}
+   */
+  void decodeScales(TiledWeight weight, int tile, float[] scratch);
+
+  /**
+   * Blocks {@code [fromBlock, toBlock)} of a tile as float32: {@code panel[column * 32 + row]}, the
+   * first column at 0.
+   *
+   * @param scratch as {@link #decodeScales} left it
+   */
+  void dequantize(
+      TiledWeight weight, int tile, int fromBlock, int toBlock, float[] panel, float[] scratch);
+
+  /**
+   * Many rows of activations, bound by arithmetic: {@code sums[sumsOffset + r * 32 + i] += sum over
+   * k of x[xOffset + r * xStride + k] * panel[k * 32 + i]} for {@code rows} rows and {@code columns}
+   * columns.
+   */
+  void multiplyPanel(
+      float[] x,
+      int xOffset,
+      int xStride,
+      int rows,
+      float[] panel,
+      int columns,
+      float[] sums,
+      int sumsOffset);
+}

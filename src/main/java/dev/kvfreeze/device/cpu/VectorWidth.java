@@ -8,6 +8,6 @@ final class VectorWidth {
 
   /** Bits of the widest float vector this CPU computes with at full speed. */
   static int preferredBits() {
-    return FloatVector.SPECIES_PREFERRED.vectorBitSize();
+    return Math.min(512, FloatVector.SPECIES_PREFERRED.vectorBitSize());
   }
 }

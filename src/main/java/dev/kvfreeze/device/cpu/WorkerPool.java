@@ -33,6 +33,7 @@ public final class WorkerPool implements AutoCloseable {
   private RangeTask task;
   private int items;
   private int grain;
+  private int divisor;
   private boolean issuing;
   private volatile Throwable failure;
   private volatile boolean closed;
@@ -64,17 +65,30 @@ public final class WorkerPool implements AutoCloseable {
    * then are skipped.
    */
   public void parallelFor(int items, int grain, RangeTask task) {
-    if (items <= 0) {
-      return;
-    }
     if (grain < 1) {
       throw new IllegalArgumentException("a range has at least one item, found " + grain);
+    }
+    run(items, grain, Integer.MAX_VALUE, task);
+  }
+
+  /**
+   * The same for many small items of equal cost: ranges begin large and shrink to one item (guided
+   * self-scheduling, Polychronopoulos and Kuck 1987), so that there are few claims and long runs of
+   * memory, and unequal cores still end together.
+   */
+  public void parallelForEven(int items, RangeTask task) {
+    run(items, 1, 2 * threads(), task);
+  }
+
+  private void run(int items, int grain, int divisor, RangeTask task) {
+    if (items <= 0) {
+      return;
     }
     if (closed) {
       throw new IllegalStateException("the worker pool is closed");
     }
     if (workers.length == 0 || items <= grain) {
-      runAlone(items, grain, task);
+      runAlone(items, divisor == Integer.MAX_VALUE ? grain : items, task);
       return;
     }
     if (issuing) {
@@ -84,6 +98,7 @@ public final class WorkerPool implements AutoCloseable {
     this.task = task;
     this.items = items;
     this.grain = grain;
+    this.divisor = divisor;
     done.set(0);
     long region = (ticket.get() >>> 32) + 1;
     ticket.set(region << 32);
@@ -140,7 +155,8 @@ public final class WorkerPool implements AutoCloseable {
       if (from >= limit || claimedTask == null) {
         return;
       }
-      int to = (int) Math.min(limit, (long) from + grain);
+      int length = Math.max(grain, (limit - from) / divisor);
+      int to = (int) Math.min(limit, (long) from + length);
       if (ticket.compareAndSet(seen, (seen & REGION_MASK) | to)) {
         runRange(claimedTask, worker, from, to);
       }

@@ -1,0 +1,214 @@
+package dev.kvfreeze.device.cpu;
+
+import static dev.kvfreeze.device.cpu.TiledWeight.BLOCK_COLUMNS;
+import static dev.kvfreeze.device.cpu.TiledWeight.TILE_ROWS;
+
+import java.util.Arrays;
+
+/**
+ * Runs matrix products on the worker pool. Few rows are multiplied one by one, straight from the
+ * quantised tile; for more, a tile is dequantised a panel at a time and serves all rows. Both give
+ * the same bits (see {@link TiledWeight}), so the choice is only one of speed.
+ *
+ * <p>One calling thread. Allocates nothing once its scratch has grown to the largest weight.
+ */
+final class MatrixProducts {
+  /** Rows up to which the tile's quants are read anew for each row; measured, see the benchmark. */
+  static final int MAX_SINGLE_ROWS = 2;
+
+  /** Blocks dequantised at a time: 8 of them fill 32 KiB, the first cache holds 48. */
+  private static final int PANEL_BLOCKS = 8;
+
+  /** Rows that share a panel: their sums and inputs stay in the second cache. */
+  private static final int GROUP_ROWS = 256;
+
+  private final WorkerPool pool;
+  private final MatmulKernels kernels;
+  private final Scratch[] scratch;
+  private final RangeTask singleTask = this::singleRows;
+  private final RangeTask manyTask = this::manyRows;
+
+  // The product being computed.
+  private float[] x;
+  private int xAt;
+  private int xStride;
+  private int rows;
+  private TiledWeight[] weights = new TiledWeight[0];
+  private CpuActivations[] outs = new CpuActivations[0];
+  private int count;
+  private int outRow;
+
+  MatrixProducts(WorkerPool pool, MatmulKernels kernels) {
+    this.pool = pool;
+    this.kernels = kernels;
+    this.scratch = new Scratch[pool.threads()];
+    Arrays.setAll(scratch, worker -> new Scratch());
+  }
+
+  /** Memory of one worker. */
+  private static final class Scratch {
+    float[] scales = new float[0];
+    final float[] tile = new float[TILE_ROWS];
+    float[] panel = new float[0];
+    float[] firstSums = new float[0];
+    float[] secondSums = new float[0];
+
+    void ensureScales(int length) {
+      if (scales.length < length) {
+        scales = new float[length];
+      }
+    }
+
+    void ensurePanels(int rows) {
+      if (panel.length == 0) {
+        panel = new float[PANEL_BLOCKS * TiledWeight.BLOCK_VALUES];
+      }
+      if (firstSums.length < rows * TILE_ROWS) {
+        firstSums = new float[rows * TILE_ROWS];
+        secondSums = new float[rows * TILE_ROWS];
+      }
+    }
+  }
+
+  /** Begins a product of {@code rows} rows of {@code x} from {@code firstRow}. */
+  void begin(CpuActivations x, int firstRow, int rows, int outRow) {
+    if (firstRow < 0 || rows < 0 || rows > x.rows() - firstRow) {
+      throw new IllegalArgumentException(
+          "rows " + firstRow + " to " + (firstRow + rows) + " of activations of " + x.rows());
+    }
+    this.x = x.values();
+    this.xAt = firstRow * x.columns();
+    this.xStride = x.columns();
+    this.rows = rows;
+    this.outRow = outRow;
+    this.count = 0;
+  }
+
+  /** Adds a weight that takes the same input. */
+  void add(TiledWeight weight, CpuActivations out) {
+    if (weight.columns() != xStride || out.columns() != weight.rows()) {
+      throw new IllegalArgumentException(
+          "weight "
+              + weight.name()
+              + " of "
+              + weight.rows()
+              + " x "
+              + weight.columns()
+              + " cannot multiply rows of "
+              + xStride
+              + " into rows of "
+              + out.columns());
+    }
+    if (outRow < 0 || rows > out.rows() - outRow) {
+      throw new IllegalArgumentException(
+          "the product has " + rows + " rows from " + outRow + ", its target " + out.rows());
+    }
+    if (count == weights.length) {
+      weights = Arrays.copyOf(weights, count + 4);
+      outs = Arrays.copyOf(outs, count + 4);
+    }
+    weights[count] = weight;
+    outs[count++] = out;
+  }
+
+  /** Computes what was added. */
+  void run() {
+    int tiles = 0;
+    for (int i = 0; i < count; i++) {
+      tiles += weights[i].tiles();
+    }
+    if (rows > 0) {
+      pool.parallelForEven(tiles, rows <= MAX_SINGLE_ROWS ? singleTask : manyTask);
+    }
+    x = null;
+    Arrays.fill(weights, 0, count, null);
+    Arrays.fill(outs, 0, count, null);
+  }
+
+  private void singleRows(int worker, int from, int to) {
+    int weight = 0;
+    int tile = from;
+    for (int item = from; item < to; item++, tile++) {
+      while (tile >= weights[weight].tiles()) {
+        tile -= weights[weight++].tiles();
+      }
+      singleTile(scratch[worker], weights[weight], tile, outs[weight]);
+    }
+  }
+
+  private void singleTile(Scratch own, TiledWeight weight, int tile, CpuActivations out) {
+    own.ensureScales(MatmulKernels.scratchLength(weight));
+    int tileRows = weight.tileRows(tile);
+    for (int row = 0; row < rows; row++) {
+      int at = (outRow + row) * out.columns() + tile * TILE_ROWS;
+      if (tileRows == TILE_ROWS) {
+        kernels.multiplyTile(
+            weight, tile, x, xAt + row * xStride, out.values(), at, own.scales);
+      } else {
+        kernels.multiplyTile(weight, tile, x, xAt + row * xStride, own.tile, 0, own.scales);
+        System.arraycopy(own.tile, 0, out.values(), at, tileRows);
+      }
+    }
+  }
+
+  private void manyRows(int worker, int from, int to) {
+    int weight = 0;
+    int tile = from;
+    for (int item = from; item < to; item++, tile++) {
+      while (tile >= weights[weight].tiles()) {
+        tile -= weights[weight++].tiles();
+      }
+      manyTile(scratch[worker], weights[weight], tile, outs[weight]);
+    }
+  }
+
+  private void manyTile(Scratch own, TiledWeight weight, int tile, CpuActivations out) {
+    own.ensureScales(MatmulKernels.scratchLength(weight));
+    own.ensurePanels(Math.min(rows, GROUP_ROWS));
+    kernels.decodeScales(weight, tile, own.scales);
+    int half = weight.firstChainBlocks();
+    for (int row = 0; row < rows; row += GROUP_ROWS) {
+      int groupRows = Math.min(GROUP_ROWS, rows - row);
+      multiplyChain(own, weight, tile, 0, half, row, groupRows, own.firstSums);
+      multiplyChain(own, weight, tile, half, weight.blocks(), row, groupRows, own.secondSums);
+      store(own, groupRows, out, (outRow + row) * out.columns() + tile * TILE_ROWS,
+          weight.tileRows(tile));
+    }
+  }
+
+  private void multiplyChain(
+      Scratch own,
+      TiledWeight weight,
+      int tile,
+      int fromBlock,
+      int toBlock,
+      int row,
+      int groupRows,
+      float[] sums) {
+    Arrays.fill(sums, 0, groupRows * TILE_ROWS, 0);
+    for (int block = fromBlock; block < toBlock; block += PANEL_BLOCKS) {
+      int end = Math.min(toBlock, block + PANEL_BLOCKS);
+      kernels.dequantize(weight, tile, block, end, own.panel, own.scales);
+      kernels.multiplyPanel(
+          x,
+          xAt + row * xStride + block * BLOCK_COLUMNS,
+          xStride,
+          groupRows,
+          own.panel,
+          (end - block) * BLOCK_COLUMNS,
+          sums,
+          0);
+    }
+  }
+
+  private static void store(
+      Scratch own, int groupRows, CpuActivations out, int outAt, int tileRows) {
+    float[] values = out.values();
+    for (int row = 0; row < groupRows; row++) {
+      int at = outAt + row * out.columns();
+      for (int i = 0; i < tileRows; i++) {
+        values[at + i] = own.firstSums[row * TILE_ROWS + i] + own.secondSums[row * TILE_ROWS + i];
+      }
+    }
+  }
+}

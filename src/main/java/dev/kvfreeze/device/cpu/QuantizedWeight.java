@@ -1,0 +1,100 @@
+package dev.kvfreeze.device.cpu;
+
+/**
+ * Unsigned 4-bit or 8-bit quants with scales for each 32 (or 16) columns. A tile is contiguous:
+ * first the scales of all its blocks, then their quants, both in stored order.
+ *
+ * <p>Quants of a block: {@code words[w * 32 + row]} holds the columns {@code w * perWord} onwards of
+ * a row, lowest bits first; 8 four-bit or 4 eight-bit quants a word.
+ *
+ * <p>Five- and six-bit formats are widened to eight bits (8.5 to 10 bits a weight instead of 5.5 to
+ * 6.6).
+ */
+final class QuantizedWeight extends TiledWeight {
+  /** Floats that one group of one block has after decoding: 32 scales, then 32 minimums. */
+  static final int DECODED_GROUP = 2 * TILE_ROWS;
+
+  final int[] words;
+  final int bits;
+  final ScaleKind scaleKind;
+  final int zeroPoint;
+
+  /**
+   * @param bits 4 or 8
+   * @param zeroPoint the quant that means zero, for kinds without minimums
+   */
+  QuantizedWeight(
+      String name, int rows, int columns, int bits, ScaleKind scaleKind, int zeroPoint) {
+    super(name, rows, columns);
+    this.bits = bits;
+    this.scaleKind = scaleKind;
+    this.zeroPoint = zeroPoint;
+    this.words = new int[arrayLength(name, (long) tiles() * wordsPerTile())];
+  }
+
+  int quantWordsPerBlock() {
+    return bits * TILE_ROWS;
+  }
+
+  private int wordsPerTile() {
+    return blocks() * (scaleKind.wordsPerBlock() + quantWordsPerBlock());
+  }
+
+  /** Where the scales of a tile's first stored block begin. */
+  int scalesAt(int tile) {
+    return tile * wordsPerTile();
+  }
+
+  /** Where the quants of a tile's first stored block begin. */
+  int quantsAt(int tile) {
+    return scalesAt(tile) + blocks() * scaleKind.wordsPerBlock();
+  }
+
+  /** Decoded floats of all scales of a tile. */
+  int decodedScales() {
+    return blocks() * scaleKind.groups() * DECODED_GROUP;
+  }
+
+  @Override
+  public long residentBytes() {
+    return 4L * words.length;
+  }
+
+  @Override
+  float value(int row, int column) {
+    int tile = row / TILE_ROWS;
+    int stored = storedBlock(column / BLOCK_COLUMNS);
+    int lane = row % TILE_ROWS;
+    int inBlock = column % BLOCK_COLUMNS;
+    int perWord = 32 / bits;
+    int word =
+        words[
+            quantsAt(tile)
+                + stored * quantWordsPerBlock()
+                + inBlock / perWord * TILE_ROWS
+                + lane];
+    int quant = word >>> bits * (inBlock % perWord) & (1 << bits) - 1;
+    int group = inBlock * scaleKind.groups() / BLOCK_COLUMNS;
+    float scale = scale(tile, stored, group, lane);
+    return Math.fma((float) quant, scale, minimum(tile, stored, lane, scale));
+  }
+
+  float scale(int tile, int stored, int group, int lane) {
+    int at = scalesAt(tile) + stored * scaleKind.wordsPerBlock();
+    return switch (scaleKind) {
+      case HALF_PAIR -> HalfFloats.toFloat(words[at + lane]);
+      case HALF -> HalfFloats.toFloat(words[at + lane % 16] >>> (lane / 16 * 16));
+      case FLOAT_PAIR -> Float.intBitsToFloat(words[at + lane]);
+      case FLOAT_TWO_GROUPS -> Float.intBitsToFloat(words[at + group * TILE_ROWS + lane]);
+    };
+  }
+
+  float minimum(int tile, int stored, int lane, float scale) {
+    int at = scalesAt(tile) + stored * scaleKind.wordsPerBlock();
+    return switch (scaleKind) {
+      case HALF_PAIR -> HalfFloats.toFloat(words[at + lane] >>> 16);
+      case FLOAT_PAIR -> Float.intBitsToFloat(words[at + TILE_ROWS + lane]);
+      case HALF, FLOAT_TWO_GROUPS -> -zeroPoint * scale;
+    };
+  }
+}

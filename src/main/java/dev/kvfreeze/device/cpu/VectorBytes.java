@@ -1,0 +1,183 @@
+package dev.kvfreeze.device.cpu;
+
+import static dev.kvfreeze.device.cpu.QuantizedWeight.DECODED_GROUP;
+import static dev.kvfreeze.device.cpu.TiledWeight.BLOCK_COLUMNS;
+import static dev.kvfreeze.device.cpu.TiledWeight.BLOCK_VALUES;
+import static dev.kvfreeze.device.cpu.TiledWeight.TILE_ROWS;
+import static dev.kvfreeze.device.cpu.Vectors.FLOATS;
+import static dev.kvfreeze.device.cpu.Vectors.INTS;
+import static dev.kvfreeze.device.cpu.Vectors.LANES;
+import static jdk.incubator.vector.VectorOperators.ADD;
+import static jdk.incubator.vector.VectorOperators.AND;
+import static jdk.incubator.vector.VectorOperators.FMA;
+import static jdk.incubator.vector.VectorOperators.I2F;
+import static jdk.incubator.vector.VectorOperators.LSHR;
+
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+
+/** Kernels over unsigned 8-bit quants, 4 columns a word; scales are decoded beforehand. */
+final class VectorBytes {
+  private static final int MASK = 255;
+  private static final int BITS = 8;
+  private static final int BLOCK_WORDS = BITS * TILE_ROWS;
+
+  private VectorBytes() {}
+
+  /**
+   * One row of activations times {@code 2 * LANES} rows of a tile. Both chains run side by side,
+   * two vectors each: four independent sums hide the adder's latency.
+   *
+   * @param words quants of the tile
+   * @param at where the wanted rows of its first stored block begin
+   * @param scalesAt where their first scale lies
+   * @param groups groups of columns of a block that have scales of their own, 1 or 2
+   * @param blocks blocks of the tile
+   */
+  static void multiply(
+      int[] words,
+      int at,
+      float[] scales,
+      int scalesAt,
+      int groups,
+      int blocks,
+      float[] x,
+      int xAt,
+      float[] out,
+      int outAt) {
+    int pairs = blocks / 2;
+    int secondAt = xAt + (blocks - pairs) * BLOCK_COLUMNS;
+    FloatVector sumA0 = FloatVector.zero(FLOATS);
+    FloatVector sumA1 = FloatVector.zero(FLOATS);
+    FloatVector sumB0 = FloatVector.zero(FLOATS);
+    FloatVector sumB1 = FloatVector.zero(FLOATS);
+    int groupWords = BITS / groups;
+    for (int step = 0; step < pairs * groups; step++) {
+      int pair = step / groups;
+      int group = step - pair * groups;
+      int sA = scalesAt + (2 * pair * groups + group) * DECODED_GROUP;
+      int sB = sA + groups * DECODED_GROUP;
+      FloatVector scaleA0 = FloatVector.fromArray(FLOATS, scales, sA);
+      FloatVector scaleA1 = FloatVector.fromArray(FLOATS, scales, sA + LANES);
+      FloatVector scaleB0 = FloatVector.fromArray(FLOATS, scales, sB);
+      FloatVector scaleB1 = FloatVector.fromArray(FLOATS, scales, sB + LANES);
+      FloatVector minimumA0 = FloatVector.fromArray(FLOATS, scales, sA + TILE_ROWS);
+      FloatVector minimumA1 = FloatVector.fromArray(FLOATS, scales, sA + TILE_ROWS + LANES);
+      FloatVector minimumB0 = FloatVector.fromArray(FLOATS, scales, sB + TILE_ROWS);
+      FloatVector minimumB1 = FloatVector.fromArray(FLOATS, scales, sB + TILE_ROWS + LANES);
+      int wA = at + 2 * pair * BLOCK_WORDS;
+      for (int w = group * groupWords; w < (group + 1) * groupWords; w++) {
+        IntVector wordsA0 = IntVector.fromArray(INTS, words, wA + w * TILE_ROWS);
+        IntVector wordsA1 = IntVector.fromArray(INTS, words, wA + w * TILE_ROWS + LANES);
+        IntVector wordsB0 = IntVector.fromArray(INTS, words, wA + BLOCK_WORDS + w * TILE_ROWS);
+        IntVector wordsB1 =
+            IntVector.fromArray(INTS, words, wA + BLOCK_WORDS + w * TILE_ROWS + LANES);
+        int column = pair * BLOCK_COLUMNS + w * 4;
+        for (int i = 0; i < 4; i++) {
+          FloatVector xA = FloatVector.broadcast(FLOATS, x[xAt + column + i]);
+          FloatVector xB = FloatVector.broadcast(FLOATS, x[secondAt + column + i]);
+          sumA0 =
+              xA.lanewise(
+                  FMA,
+                  scaleA0.lanewise(
+                      FMA, wordsA0.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumA0),
+                  sumA0);
+          sumA1 =
+              xA.lanewise(
+                  FMA,
+                  scaleA1.lanewise(
+                      FMA, wordsA1.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumA1),
+                  sumA1);
+          sumB0 =
+              xB.lanewise(
+                  FMA,
+                  scaleB0.lanewise(
+                      FMA, wordsB0.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumB0),
+                  sumB0);
+          sumB1 =
+              xB.lanewise(
+                  FMA,
+                  scaleB1.lanewise(
+                      FMA, wordsB1.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumB1),
+                  sumB1);
+          wordsA0 = wordsA0.lanewise(LSHR, BITS);
+          wordsA1 = wordsA1.lanewise(LSHR, BITS);
+          wordsB0 = wordsB0.lanewise(LSHR, BITS);
+          wordsB1 = wordsB1.lanewise(LSHR, BITS);
+        }
+      }
+    }
+    sumA0.intoArray(out, outAt);
+    sumA1.intoArray(out, outAt + LANES);
+    if (blocks % 2 != 0) {
+      int last = blocks - 1;
+      multiplyBlock(
+          words,
+          at + last * BLOCK_WORDS,
+          scales,
+          scalesAt + last * groups * DECODED_GROUP,
+          groups,
+          x,
+          xAt + pairs * BLOCK_COLUMNS,
+          out,
+          outAt);
+    }
+    sumB0.lanewise(ADD, FloatVector.fromArray(FLOATS, out, outAt)).intoArray(out, outAt);
+    sumB1
+        .lanewise(ADD, FloatVector.fromArray(FLOATS, out, outAt + LANES))
+        .intoArray(out, outAt + LANES);
+  }
+
+  /** Adds one block's products to {@code out}. */
+  private static void multiplyBlock(
+      int[] words,
+      int at,
+      float[] scales,
+      int scalesAt,
+      int groups,
+      float[] x,
+      int xAt,
+      float[] out,
+      int outAt) {
+    for (int v = 0; v < 2 * LANES; v += LANES) {
+      FloatVector sum = FloatVector.fromArray(FLOATS, out, outAt + v);
+      for (int w = 0; w < BITS; w++) {
+        int scaleAt = scalesAt + w * groups / BITS * DECODED_GROUP + v;
+        FloatVector scale = FloatVector.fromArray(FLOATS, scales, scaleAt);
+        FloatVector minimum = FloatVector.fromArray(FLOATS, scales, scaleAt + TILE_ROWS);
+        IntVector quants = IntVector.fromArray(INTS, words, at + w * TILE_ROWS + v);
+        for (int i = 0; i < 4; i++) {
+          sum =
+              FloatVector.broadcast(FLOATS, x[xAt + w * 4 + i])
+                  .lanewise(
+                      FMA,
+                      scale.lanewise(
+                          FMA, quants.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimum),
+                      sum);
+          quants = quants.lanewise(LSHR, BITS);
+        }
+      }
+      sum.intoArray(out, outAt + v);
+    }
+  }
+
+  /** One stored block as float32 to {@code panel[panelAt + column * 32 + row]}. */
+  static void dequantize(
+      int[] words, int at, float[] scales, int scalesAt, int groups, float[] panel, int panelAt) {
+    for (int v = 0; v < TILE_ROWS; v += LANES) {
+      for (int w = 0; w < BITS; w++) {
+        int scaleAt = scalesAt + w * groups / BITS * DECODED_GROUP + v;
+        FloatVector scale = FloatVector.fromArray(FLOATS, scales, scaleAt);
+        FloatVector minimum = FloatVector.fromArray(FLOATS, scales, scaleAt + TILE_ROWS);
+        IntVector quants = IntVector.fromArray(INTS, words, at + w * TILE_ROWS + v);
+        int to = panelAt + w * BLOCK_VALUES / BITS + v;
+        for (int i = 0; i < 4; i++) {
+          scale
+              .lanewise(FMA, quants.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimum)
+              .intoArray(panel, to + i * TILE_ROWS);
+          quants = quants.lanewise(LSHR, BITS);
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,155 @@
+package dev.kvfreeze.device.cpu;
+
+import static dev.kvfreeze.device.cpu.TiledWeight.BLOCK_COLUMNS;
+import static dev.kvfreeze.device.cpu.TiledWeight.TILE_ROWS;
+
+import dev.kvfreeze.device.Weight;
+import dev.kvfreeze.model.tensor.TensorData;
+import dev.kvfreeze.model.tensor.TensorType;
+
+/**
+ * Repacks a model file's tensors into tiles, on all threads, and refuses values that are not
+ * finite: one of them would turn whole documents into NaN.
+ */
+final class WeightPacker {
+  private final WorkerPool pool;
+
+  WeightPacker(WorkerPool pool) {
+    this.pool = pool;
+  }
+
+  /**
+   * The tensor in the layout its kernels want; one row is a vector (a norm's gain, a bias).
+   *
+   * @throws IllegalArgumentException naming the tensor, for values that are not finite
+   */
+  Weight pack(TensorData tensor) {
+    if (tensor.rows() == 1) {
+      return packVector(tensor);
+    }
+    return packMatrix(tensor);
+  }
+
+  VectorWeight packVector(TensorData tensor) {
+    float[] values = new float[tensor.columns()];
+    new TensorRows(tensor).read(0).toFloats(values);
+    return new VectorWeight(tensor.name(), values);
+  }
+
+  TiledWeight packMatrix(TensorData tensor) {
+    return switch (tensor.type()) {
+      case Q4_0 -> packQuantized(tensor, 4, ScaleKind.HALF);
+      case Q4_1 -> packQuantized(tensor, 4, ScaleKind.HALF_PAIR);
+      case Q4_K -> packQuantized(tensor, 4, ScaleKind.FLOAT_PAIR);
+      case Q5_0, Q8_0 -> packQuantized(tensor, 8, ScaleKind.HALF);
+      case Q5_1 -> packQuantized(tensor, 8, ScaleKind.HALF_PAIR);
+      case Q5_K -> packQuantized(tensor, 8, ScaleKind.FLOAT_PAIR);
+      case Q6_K -> packQuantized(tensor, 8, ScaleKind.FLOAT_TWO_GROUPS);
+      case BF16 -> packSixteen(tensor, SixteenBitWeight.Format.BF16);
+      case F16 -> packSixteen(tensor, SixteenBitWeight.Format.F16);
+      case F32 -> packFloat(tensor);
+    };
+  }
+
+  private QuantizedWeight packQuantized(TensorData tensor, int bits, ScaleKind kind) {
+    QuantizedWeight weight =
+        new QuantizedWeight(
+            tensor.name(),
+            tensor.rows(),
+            tensor.columns(),
+            bits,
+            kind,
+            QuantBlock.zeroPoint(tensor.type()));
+    TensorType type = tensor.type();
+    pool.parallelFor(
+        weight.tiles(),
+        1,
+        (worker, from, to) -> {
+          TensorRows rows = new TensorRows(tensor);
+          QuantBlock block = new QuantBlock();
+          for (int row = from * TILE_ROWS; row < Math.min(tensor.rows(), to * TILE_ROWS); row++) {
+            rows.read(row);
+            for (int b = 0; b < weight.blocks(); b++) {
+              block.unpack(type, rows.bytes(), b);
+              rows.requireFinite(block.scales[0] + block.scales[1] + block.minimum);
+              packQuants(weight, row, weight.storedBlock(b), block.quants);
+              packScales(weight, row, weight.storedBlock(b), block);
+            }
+          }
+        });
+    return weight;
+  }
+
+  private static void packQuants(QuantizedWeight weight, int row, int stored, int[] quants) {
+    int perWord = 32 / weight.bits;
+    int at =
+        weight.quantsAt(row / TILE_ROWS) + stored * weight.quantWordsPerBlock() + row % TILE_ROWS;
+    for (int w = 0; w < weight.bits; w++) {
+      int word = 0;
+      for (int i = 0; i < perWord; i++) {
+        word |= quants[w * perWord + i] << weight.bits * i;
+      }
+      weight.words[at + w * TILE_ROWS] = word;
+    }
+  }
+
+  private static void packScales(QuantizedWeight weight, int row, int stored, QuantBlock block) {
+    int lane = row % TILE_ROWS;
+    int at = weight.scalesAt(row / TILE_ROWS) + stored * weight.scaleKind.wordsPerBlock();
+    int[] words = weight.words;
+    switch (weight.scaleKind) {
+      case HALF -> words[at + lane % 16] |= block.scaleHalf << lane / 16 * 16;
+      case HALF_PAIR -> words[at + lane] = block.scaleHalf | block.minimumHalf << 16;
+      case FLOAT_PAIR -> {
+        words[at + lane] = Float.floatToRawIntBits(block.scales[0]);
+        words[at + TILE_ROWS + lane] = Float.floatToRawIntBits(block.minimum);
+      }
+      case FLOAT_TWO_GROUPS -> {
+        words[at + lane] = Float.floatToRawIntBits(block.scales[0]);
+        words[at + TILE_ROWS + lane] = Float.floatToRawIntBits(block.scales[1]);
+      }
+    }
+  }
+
+  private SixteenBitWeight packSixteen(TensorData tensor, SixteenBitWeight.Format format) {
+    SixteenBitWeight weight =
+        new SixteenBitWeight(tensor.name(), tensor.rows(), tensor.columns(), format);
+    pool.parallelFor(
+        weight.tiles(),
+        1,
+        (worker, from, to) -> {
+          TensorRows rows = new TensorRows(tensor);
+          float[] values = new float[tensor.columns()];
+          for (int row = from * TILE_ROWS; row < Math.min(tensor.rows(), to * TILE_ROWS); row++) {
+            byte[] bytes = rows.read(row).toFloats(values).bytes();
+            for (int pair = 0; pair < tensor.columns() / 2; pair++) {
+              int block = weight.storedBlock(2 * pair / BLOCK_COLUMNS);
+              int inBlock = pair % (BLOCK_COLUMNS / 2);
+              int at = weight.blockAt(row / TILE_ROWS, block) + inBlock * TILE_ROWS;
+              weight.words[at + row % TILE_ROWS] = TensorRows.word(bytes, 4 * pair);
+            }
+          }
+        });
+    return weight;
+  }
+
+  private FloatWeight packFloat(TensorData tensor) {
+    FloatWeight weight = new FloatWeight(tensor.name(), tensor.rows(), tensor.columns());
+    pool.parallelFor(
+        weight.tiles(),
+        1,
+        (worker, from, to) -> {
+          TensorRows rows = new TensorRows(tensor);
+          float[] values = new float[tensor.columns()];
+          for (int row = from * TILE_ROWS; row < Math.min(tensor.rows(), to * TILE_ROWS); row++) {
+            rows.read(row).toFloats(values);
+            for (int column = 0; column < values.length; column++) {
+              int block = weight.storedBlock(column / BLOCK_COLUMNS);
+              int at = weight.blockAt(row / TILE_ROWS, block) + column % BLOCK_COLUMNS * TILE_ROWS;
+              weight.values[at + row % TILE_ROWS] = values[column];
+            }
+          }
+        });
+    return weight;
+  }
+}
