@@ -8,6 +8,11 @@ public interface FreezePolicy {
   /** Its name in configuration and in result rows. */
   String name();
 
+  /** Whether it ever freezes a page; one that does not needs no backups. */
+  default boolean mayFreeze() {
+    return true;
+  }
+
   /** Whether {@link HeadView#mass} must be measured in a step of this kind. */
   boolean wantsMass(StepKind kind);
 

@@ -1,0 +1,100 @@
+package dev.kvfreeze.engine;
+
+import dev.kvfreeze.cache.CacheTraffic;
+import dev.kvfreeze.cache.CacheUsage;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Accumulates what one document's cache did: peaks over all of it, means over the decode steps, and
+ * a {@link StepRecord} every so many steps. Engine thread only.
+ */
+final class CacheMeter {
+  private final int stepInterval;
+  private final long startedNanos;
+  private final List<StepRecord> steps = new ArrayList<>();
+  private double peakActiveTokens;
+  private long peakResidentBytes;
+  private double activeTokensSum;
+  private double residentBytesSum;
+  private double entropySum;
+  private double peakEntropy;
+  private int entropyCount;
+  private int decodeSteps;
+  private long prefillNanos;
+  private long decodeNanos;
+  private long admittedNanos;
+
+  CacheMeter(int stepInterval) {
+    this.stepInterval = stepInterval;
+    this.startedNanos = System.nanoTime();
+    this.admittedNanos = startedNanos;
+  }
+
+  void admitted() {
+    admittedNanos = System.nanoTime();
+  }
+
+  /** Called while a step's pages are all allocated and before the policy frees any. */
+  void beforeFreeze(CacheUsage usage) {
+    peakActiveTokens = Math.max(peakActiveTokens, usage.activeTokens());
+    peakResidentBytes = Math.max(peakResidentBytes, usage.residentBytes());
+  }
+
+  void prefilled(long nanos) {
+    prefillNanos += nanos;
+  }
+
+  /** One decode step of this document, {@code nanos} of a pass it may have shared. */
+  void decoded(CacheUsage usage, long nanos) {
+    decodeNanos += nanos;
+    decodeSteps++;
+    activeTokensSum += usage.activeTokens();
+    residentBytesSum += usage.residentBytes();
+  }
+
+  void entropy(double entropy) {
+    entropySum += entropy;
+    peakEntropy = Math.max(peakEntropy, entropy);
+    entropyCount++;
+  }
+
+  void step(int step, int contextTokens, CacheUsage usage, double entropy) {
+    if (stepInterval > 0 && step % stepInterval == 0) {
+      steps.add(
+          new StepRecord(
+              step,
+              contextTokens,
+              usage.activeTokens(),
+              usage.frozenTokens(),
+              usage.activePages(),
+              usage.frozenPages(),
+              usage.residentBytes(),
+              usage.coldBytes(),
+              entropy,
+              "none"));
+    }
+  }
+
+  List<StepRecord> steps() {
+    return List.copyOf(steps);
+  }
+
+  GenerationStatistics finish(CacheUsage usage, CacheTraffic traffic, long fullKvBytes) {
+    return new GenerationStatistics(
+        peakActiveTokens,
+        decodeSteps == 0 ? usage.activeTokens() : activeTokensSum / decodeSteps,
+        peakResidentBytes,
+        decodeSteps == 0 ? usage.residentBytes() : Math.round(residentBytesSum / decodeSteps),
+        fullKvBytes,
+        traffic.frozenPages(),
+        traffic.thawedPages(),
+        traffic.bytesToCold(),
+        traffic.bytesFromCold(),
+        entropyCount == 0 ? 0 : entropySum / entropyCount,
+        peakEntropy,
+        (admittedNanos - startedNanos) / 1e6,
+        prefillNanos / 1e6,
+        decodeNanos / 1e6);
+  }
+}

@@ -1,0 +1,197 @@
+package dev.kvfreeze.engine;
+
+import dev.kvfreeze.device.Activations;
+import dev.kvfreeze.device.AttentionSegment;
+import dev.kvfreeze.device.Device;
+import dev.kvfreeze.device.LogitStatistics;
+import dev.kvfreeze.device.PageMemory;
+import dev.kvfreeze.device.Weight;
+import dev.kvfreeze.model.AttentionShape;
+import dev.kvfreeze.model.LanguageModel;
+import dev.kvfreeze.model.ModelSpec;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * The one decoder-only transformer: what differs between architectures is data ({@link ModelSpec}).
+ * A forward pass takes slices of several sequences, leaves the final hidden state of every row, and
+ * logits are computed for the rows that are asked for. Engine thread only.
+ */
+public final class Transformer {
+  private final Device device;
+  private final ModelSpec spec;
+  private final TransformerWeights weights;
+  private final PageMemory memory;
+  private final int maxRows;
+
+  private final int[] positions;
+  private final int[] tokens;
+  /** The residual stream, [maxRows, hidden]. */
+  private final Activations residual;
+
+  /** Input of a block after its norm, and the block's output before the residual is added. */
+  private final Activations normed;
+
+  private final Activations blockOutput;
+  private final Activations query;
+  private final Activations key;
+  private final Activations value;
+  private final Activations attention;
+  private final Activations gate;
+  private final Activations up;
+
+  /** [maxLogitRows, vocabulary]. */
+  private final Activations logits;
+
+  private final Activations[] qkvOutputs;
+  private final Activations[] gateUpOutputs;
+  private final Activations[] blockOutputs;
+  private final Activations[] logitOutputs;
+
+  /**
+   * Loads the weights and takes the working memory.
+   *
+   * @param maxRows most rows of a forward pass
+   * @param maxLogitRows most rows whose logits are held at a time
+   */
+  public Transformer(
+      LanguageModel model, Device device, PageMemory memory, int maxRows, int maxLogitRows) {
+    this.device = device;
+    this.spec = model.spec();
+    this.memory = memory;
+    this.maxRows = maxRows;
+    this.weights = TransformerWeights.load(model, device);
+    int queryWidth = spec.heads() * spec.headSize();
+    int kvWidth = spec.kvHeads() * spec.headSize();
+    this.positions = new int[maxRows];
+    this.tokens = new int[maxRows];
+    this.residual = device.activations(maxRows, spec.hidden());
+    this.normed = device.activations(maxRows, spec.hidden());
+    this.blockOutput = device.activations(maxRows, spec.hidden());
+    this.query = device.activations(maxRows, queryWidth);
+    this.key = device.activations(maxRows, kvWidth);
+    this.value = device.activations(maxRows, kvWidth);
+    this.attention = device.activations(maxRows, queryWidth);
+    this.gate = device.activations(maxRows, spec.feedForward());
+    this.up = device.activations(maxRows, spec.feedForward());
+    this.logits = device.activations(maxLogitRows, spec.vocabulary());
+    this.qkvOutputs = new Activations[] {query, key, value};
+    this.gateUpOutputs = new Activations[] {gate, up};
+    this.blockOutputs = new Activations[] {blockOutput};
+    this.logitOutputs = new Activations[] {logits};
+  }
+
+  /** Bytes of the weights on the device. */
+  public long weightBytes() {
+    return weights.residentBytes();
+  }
+
+  public ModelSpec spec() {
+    return spec;
+  }
+
+  /**
+   * Runs the slices' tokens through all layers, writing their keys and values into the caches.
+   * Afterwards row r of the hidden states belongs to the r-th token of the slices in order.
+   *
+   * @return the number of rows
+   */
+  public int forward(List<ForwardSlice> slices) {
+    int rows = gatherRows(slices);
+    device.embed(weights.embedding(), tokens, 0, rows, spec.embeddingScale(), residual);
+    for (int layer = 0; layer < weights.layers().size(); layer++) {
+      TransformerWeights.Layer w = weights.layers().get(layer);
+      attentionBlock(layer, w, slices, rows);
+      feedForwardBlock(w, rows);
+    }
+    device.rmsNorm(residual, rows, weights.outputNorm(), spec.normEpsilon(), normed);
+    return rows;
+  }
+
+  private int gatherRows(List<ForwardSlice> slices) {
+    int rows = 0;
+    for (ForwardSlice slice : slices) {
+      if (rows + slice.count() > maxRows) {
+        throw new IllegalArgumentException(
+            "a forward pass holds at most " + maxRows + " rows, more were given");
+      }
+      System.arraycopy(slice.tokens(), slice.offset(), tokens, rows, slice.count());
+      int first = slice.firstPosition();
+      for (int i = 0; i < slice.count(); i++) {
+        positions[rows + i] = first + i;
+      }
+      rows += slice.count();
+    }
+    return rows;
+  }
+
+  private void attentionBlock(
+      int layer, TransformerWeights.Layer w, List<ForwardSlice> slices, int rows) {
+    ModelSpec.LayerSpec layerSpec = spec.layers().get(layer);
+    AttentionShape shape = layerSpec.attention();
+    device.rmsNorm(residual, rows, w.attentionNorm(), spec.normEpsilon(), normed);
+    device.matmul(normed, rows, new Weight[] {w.query(), w.key(), w.value()}, qkvOutputs);
+    if (spec.features().qkvBias()) {
+      device.addBias(query, rows, w.queryBias());
+      device.addBias(key, rows, w.keyBias());
+      device.addBias(value, rows, w.valueBias());
+    }
+    if (spec.features().qkNorm()) {
+      device.rmsNormHeads(query, rows, shape.headSize(), w.queryNorm(), spec.normEpsilon());
+      device.rmsNormHeads(key, rows, shape.headSize(), w.keyNorm(), spec.normEpsilon());
+    }
+    device.rope(query, rows, shape.headSize(), layerSpec.rope(), positions);
+    device.rope(key, rows, shape.headSize(), layerSpec.rope(), positions);
+    List<AttentionSegment> segments = segments(layer, slices);
+    device.writeKv(key, value, shape, memory, segments);
+    device.attend(query, shape, memory, segments, attention);
+    device.matmul(attention, rows, new Weight[] {w.attentionOutput()}, blockOutputs);
+    if (spec.features().postNorms()) {
+      device.rmsNorm(blockOutput, rows, w.postAttentionNorm(), spec.normEpsilon(), blockOutput);
+    }
+    device.add(residual, blockOutput, rows);
+  }
+
+  private List<AttentionSegment> segments(int layer, List<ForwardSlice> slices) {
+    List<AttentionSegment> segments = new ArrayList<>(slices.size());
+    int row = 0;
+    for (ForwardSlice slice : slices) {
+      segments.add(
+          new AttentionSegment(
+              row, slice.count(), slice.firstPosition(), slice.cache().pages(layer)));
+      row += slice.count();
+    }
+    return segments;
+  }
+
+  private void feedForwardBlock(TransformerWeights.Layer w, int rows) {
+    device.rmsNorm(residual, rows, w.feedForwardNorm(), spec.normEpsilon(), normed);
+    device.matmul(normed, rows, new Weight[] {w.gate(), w.up()}, gateUpOutputs);
+    device.gate(spec.activation(), gate, up, rows);
+    device.matmul(gate, rows, new Weight[] {w.down()}, blockOutputs);
+    if (spec.features().postNorms()) {
+      device.rmsNorm(blockOutput, rows, w.postFeedForwardNorm(), spec.normEpsilon(), blockOutput);
+    }
+    device.add(residual, blockOutput, rows);
+  }
+
+  /** Logits of the first {@code rows} rows of the last forward pass, into rows 0 onwards. */
+  public void logitsOfRows(int rows) {
+    device.matmul(normed, rows, new Weight[] {weights.output()}, logitOutputs);
+  }
+
+  /** Logits of one row of the last forward pass, into row 0. */
+  public void logitsOfRow(int row) {
+    device.matmulRow(normed, row, weights.output(), logits, 0);
+  }
+
+  /** Statistics of a row of logits. */
+  public LogitStatistics statistics(int logitRow) {
+    return device.logitStatistics(logits, logitRow);
+  }
+
+  /** Copies a row of logits to the host; {@code target} has the vocabulary's size. */
+  public void readLogits(int logitRow, float[] target) {
+    device.read(logits, logitRow, target);
+  }
+}
