@@ -1,4 +1,247 @@
 package dev.kvfreeze.device.cpu;
 
-/** Placeholder. */
-final class VectorAttentionKernels implements AttentionKernels {}
+import static dev.kvfreeze.device.cpu.VectorMath.FLOATS;
+import static dev.kvfreeze.device.cpu.VectorMath.INTS;
+import static dev.kvfreeze.device.cpu.VectorMath.LANES;
+import static jdk.incubator.vector.VectorOperators.ADD;
+import static jdk.incubator.vector.VectorOperators.AND;
+import static jdk.incubator.vector.VectorOperators.FMA;
+import static jdk.incubator.vector.VectorOperators.LSHL;
+import static jdk.incubator.vector.VectorOperators.MAX;
+import static jdk.incubator.vector.VectorOperators.MUL;
+import static jdk.incubator.vector.VectorOperators.SUB;
+
+import dev.kvfreeze.device.HeadPages;
+import dev.kvfreeze.device.KvFormat;
+import dev.kvfreeze.device.PageLayout;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+
+/**
+ * Attention arithmetic by vector. Heads too small for a register go to the scalar twin; pages
+ * smaller than a register are read by the column where more than one token shares it.
+ */
+final class VectorAttentionKernels implements AttentionKernels {
+  private static final int HIGH_HALF = 0xffff0000;
+
+  private final AttentionKernels scalar = new ScalarAttentionKernels();
+
+  @Override
+  public void scores(
+      CpuPageMemory memory,
+      HeadPages pages,
+      int from,
+      int to,
+      float[] queries,
+      int group,
+      float[] scores,
+      int stride) {
+    if (isNarrow(memory.layout())) {
+      scalar.scores(memory, pages, from, to, queries, group, scores, stride);
+    } else if (memory.layout().pageTokens() == 1) {
+      VectorRowScores.scores(memory, pages, from, to, queries, group, scores, stride);
+    } else {
+      VectorKeyScores.scores(memory, pages, from, to, queries, group, scores, stride);
+    }
+  }
+
+  @Override
+  public void weightedValues(
+      CpuPageMemory memory,
+      HeadPages pages,
+      int from,
+      int to,
+      float[] weights,
+      int group,
+      int stride,
+      float[] panel,
+      float[] sums) {
+    if (isNarrow(memory.layout())) {
+      scalar.weightedValues(memory, pages, from, to, weights, group, stride, panel, sums);
+    } else {
+      VectorValueSums.weightedValues(
+          memory, pages, from, to, weights, group, stride, panel, sums);
+    }
+  }
+
+  /** A register loaded at any key or value of a page must end within the page. */
+  private static boolean isNarrow(PageLayout layout) {
+    return layout.wordsPerToken() < LANES;
+  }
+
+  @Override
+  public float maximum(float[] x, int offset, int count) {
+    if (count < LANES) {
+      return scalar.maximum(x, offset, count);
+    }
+    FloatVector max = FloatVector.fromArray(FLOATS, x, offset);
+    int i = LANES;
+    for (; i <= count - LANES; i += LANES) {
+      max = max.lanewise(MAX, FloatVector.fromArray(FLOATS, x, offset + i));
+    }
+    // The last register may overlap: a maximum does not mind.
+    max = max.lanewise(MAX, FloatVector.fromArray(FLOATS, x, offset + count - LANES));
+    return max.reduceLanes(MAX);
+  }
+
+  @Override
+  public float exponentials(float[] x, int offset, int count, float max) {
+    FloatVector sum = FloatVector.zero(FLOATS);
+    FloatVector top = FloatVector.broadcast(FLOATS, max);
+    int i = 0;
+    for (; i <= count - LANES; i += LANES) {
+      FloatVector below = top.lanewise(SUB, FloatVector.fromArray(FLOATS, x, offset + i));
+      FloatVector e = VectorMath.expNegative(below);
+      e.intoArray(x, offset + i);
+      sum = sum.lanewise(ADD, e);
+    }
+    float total = i > 0 ? sum.reduceLanes(ADD) : 0;
+    for (; i < count; i++) {
+      x[offset + i] = VectorMath.expNegative(max - x[offset + i]);
+      total += x[offset + i];
+    }
+    return total;
+  }
+
+  @Override
+  public void scale(float[] x, int offset, int count, float factor) {
+    FloatVector factors = FloatVector.broadcast(FLOATS, factor);
+    int i = 0;
+    for (; i <= count - LANES; i += LANES) {
+      FloatVector.fromArray(FLOATS, x, offset + i).lanewise(MUL, factors).intoArray(x, offset + i);
+    }
+    for (; i < count; i++) {
+      x[offset + i] *= factor;
+    }
+  }
+
+  @Override
+  public void addScaled(float[] y, int yOffset, float[] x, int xOffset, int count, float factor) {
+    FloatVector factors = FloatVector.broadcast(FLOATS, factor);
+    int i = 0;
+    for (; i <= count - LANES; i += LANES) {
+      FloatVector.fromArray(FLOATS, x, xOffset + i)
+          .lanewise(FMA, factors, FloatVector.fromArray(FLOATS, y, yOffset + i))
+          .intoArray(y, yOffset + i);
+    }
+    for (; i < count; i++) {
+      y[yOffset + i] = Math.fma(x[xOffset + i], factor, y[yOffset + i]);
+    }
+  }
+
+  @Override
+  public void packKeys(
+      CpuPageMemory memory,
+      int slot,
+      int fromToken,
+      int count,
+      float[] panel,
+      int column,
+      int stride) {
+    PageLayout layout = memory.layout();
+    // A few tokens of a page would waste most of each register.
+    if (isNarrow(layout) || layout.pageTokens() * 4 < LANES) {
+      scalar.packKeys(memory, slot, fromToken, count, panel, column, stride);
+      return;
+    }
+    int[] slab = memory.slab(slot);
+    int offset = memory.offset(slot) + fromToken;
+    for (int t = 0; t < count; t += LANES) {
+      if (column + t + LANES > stride) {
+        scalar.packKeys(memory, slot, fromToken + t, count - t, panel, column + t, stride);
+      } else if (layout.format() == KvFormat.F32) {
+        decodeColumnF32(layout, slab, offset + t, panel, column + t, stride);
+      } else {
+        decodeColumn(layout, slab, offset + t, panel, column + t, stride);
+      }
+    }
+  }
+
+  private static void decodeColumn(
+      PageLayout layout, int[] slab, int offset, float[] panel, int column, int stride) {
+    int words = layout.wordsPerToken();
+    int tokens = layout.pageTokens();
+    int high = words * stride;
+    for (int j = 0; j < words; j++) {
+      IntVector w = IntVector.fromArray(INTS, slab, offset + j * tokens);
+      w.lanewise(LSHL, 16).reinterpretAsFloats().intoArray(panel, column + j * stride);
+      w.lanewise(AND, HIGH_HALF).reinterpretAsFloats().intoArray(panel, column + j * stride + high);
+    }
+  }
+
+  private static void decodeColumnF32(
+      PageLayout layout, int[] slab, int offset, float[] panel, int column, int stride) {
+    int words = layout.wordsPerToken();
+    int tokens = layout.pageTokens();
+    for (int j = 0; j < words; j++) {
+      IntVector.fromArray(INTS, slab, offset + j * tokens)
+          .reinterpretAsFloats()
+          .intoArray(panel, column + j * stride);
+    }
+  }
+
+  @Override
+  public void packValues(
+      CpuPageMemory memory,
+      int slot,
+      int fromToken,
+      int count,
+      float[] panel,
+      int row,
+      int stride) {
+    PageLayout layout = memory.layout();
+    int words = layout.wordsPerToken();
+    if (isNarrow(layout)) {
+      scalar.packValues(memory, slot, fromToken, count, panel, row, stride);
+      return;
+    }
+    int[] slab = memory.slab(slot);
+    int offset = memory.offset(slot) + layout.valueOffset() + fromToken * words;
+    for (int t = 0; t < count; t++) {
+      if (layout.format() == KvFormat.F32) {
+        for (int d = 0; d < words; d++) {
+          panel[(row + t) * stride + d] = Float.intBitsToFloat(slab[offset + t * words + d]);
+        }
+      } else {
+        decodeRow(slab, offset + t * words, words, panel, (row + t) * stride);
+      }
+    }
+  }
+
+  private static void decodeRow(int[] slab, int offset, int words, float[] panel, int to) {
+    for (int j = 0; j < words; j += LANES) {
+      int word = Math.min(j, words - LANES);
+      IntVector w = IntVector.fromArray(INTS, slab, offset + word);
+      w.lanewise(LSHL, 16).reinterpretAsFloats().intoArray(panel, to + word);
+      w.lanewise(AND, HIGH_HALF).reinterpretAsFloats().intoArray(panel, to + words + word);
+    }
+  }
+
+  @Override
+  public void multiply(
+      float[] a,
+      int aStride,
+      float[] b,
+      int bStride,
+      float[] c,
+      int cStride,
+      int rows,
+      int columns,
+      int depth) {
+    VectorBlockProduct.multiply(a, aStride, b, bStride, c, cStride, rows, columns, depth);
+  }
+
+  @Override
+  public void multiplyAdd(
+      float[] a,
+      int aStride,
+      float[] b,
+      int bStride,
+      float[] c,
+      int cStride,
+      int rows,
+      int columns,
+      int depth) {
+    VectorBlockProduct.multiplyAdd(a, aStride, b, bStride, c, cStride, rows, columns, depth);
+  }
+}

@@ -1,0 +1,173 @@
+package dev.kvfreeze.device.cpu;
+
+import dev.kvfreeze.device.LogitStatistics;
+import dev.kvfreeze.model.GateActivation;
+import dev.kvfreeze.model.Rope;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Elementwise operations over rows, for the engine's one thread. Rows are shared among the threads
+ * only where there is enough to do.
+ */
+final class ElementwiseOperations {
+  /** Values below which a parallel region costs more than it gains. */
+  private static final int PARALLEL_VALUES = 1 << 15;
+
+  private static final int MAX_ROPE_TABLES = 8;
+
+  private final WorkerPool pool;
+  private final ElementwiseKernels kernels;
+  private final List<RopeTable> ropeTables = new ArrayList<>();
+
+  ElementwiseOperations(WorkerPool pool, ElementwiseKernels kernels) {
+    this.pool = pool;
+    this.kernels = kernels;
+  }
+
+  /** See {@link dev.kvfreeze.device.Device#rmsNorm}. */
+  void rmsNorm(CpuActivations x, int rows, float[] gain, float epsilon, CpuActivations out) {
+    int columns = x.columns();
+    checkLength("the norm's gain", gain.length, columns);
+    overRows(
+        rows,
+        columns,
+        (worker, from, to) -> {
+          for (int r = from; r < to; r++) {
+            int outAt = r * out.columns();
+            kernels.rmsNorm(x.values(), r * columns, columns, gain, epsilon, out.values(), outAt);
+          }
+        });
+  }
+
+  /** See {@link dev.kvfreeze.device.Device#rmsNormHeads}. */
+  void rmsNormHeads(CpuActivations x, int rows, int headSize, float[] gain, float epsilon) {
+    checkLength("the head norm's gain", gain.length, headSize);
+    int columns = x.columns();
+    overRows(
+        rows,
+        columns,
+        (worker, from, to) -> {
+          for (int at = from * columns; at < to * columns; at += headSize) {
+            kernels.rmsNorm(x.values(), at, headSize, gain, epsilon, x.values(), at);
+          }
+        });
+  }
+
+  /** See {@link dev.kvfreeze.device.Device#addBias}. */
+  void addBias(CpuActivations x, int rows, float[] bias) {
+    int columns = x.columns();
+    checkLength("the bias", bias.length, columns);
+    overRows(
+        rows,
+        columns,
+        (worker, from, to) -> {
+          for (int r = from; r < to; r++) {
+            kernels.add(x.values(), r * columns, bias, 0, columns);
+          }
+        });
+  }
+
+  /** See {@link dev.kvfreeze.device.Device#add}. */
+  void add(CpuActivations x, CpuActivations y, int rows) {
+    int columns = x.columns();
+    checkLength("the rows added", y.columns(), columns);
+    overRows(
+        rows,
+        columns,
+        (worker, from, to) ->
+            kernels.add(
+                x.values(), from * columns, y.values(), from * columns, (to - from) * columns));
+  }
+
+  /** Multiplies rows by a factor: the scaled embeddings of Gemma. */
+  void scale(CpuActivations x, int rows, float factor) {
+    if (factor == 1f) {
+      return;
+    }
+    int columns = x.columns();
+    overRows(
+        rows,
+        columns,
+        (worker, from, to) ->
+            kernels.scale(x.values(), from * columns, (to - from) * columns, factor));
+  }
+
+  /** See {@link dev.kvfreeze.device.Device#gate}. */
+  void gate(GateActivation activation, CpuActivations gate, CpuActivations up, int rows) {
+    int columns = gate.columns();
+    checkLength("the up projection's rows", up.columns(), columns);
+    overRows(
+        rows,
+        columns,
+        (worker, from, to) -> {
+          int at = from * columns;
+          int count = (to - from) * columns;
+          kernels.gate(activation, gate.values(), at, up.values(), at, count);
+        });
+  }
+
+  /** See {@link dev.kvfreeze.device.Device#rope}. */
+  void rope(CpuActivations x, int rows, int headSize, Rope rope, int[] positions) {
+    RopeTable table = ropeTable(rope);
+    int pairs = table.pairs();
+    if (2 * pairs > headSize) {
+      throw new IllegalArgumentException(
+          "RoPE rotates " + 2 * pairs + " dimensions of heads that have " + headSize);
+    }
+    table.prepare(positions, rows);
+    int columns = x.columns();
+    overRows(
+        rows,
+        columns,
+        (worker, from, to) -> {
+          for (int r = from; r < to; r++) {
+            for (int at = r * columns; at < (r + 1) * columns; at += headSize) {
+              rotate(x.values(), at, table, r * pairs, rope.pairing());
+            }
+          }
+        });
+  }
+
+  private void rotate(float[] x, int at, RopeTable table, int row, Rope.Pairing pairing) {
+    switch (pairing) {
+      case HALF_SPLIT ->
+          kernels.rotateHalves(x, at, table.cosines(), table.sines(), row, table.pairs());
+      case INTERLEAVED ->
+          kernels.rotateNeighbours(x, at, table.cosines(), table.sines(), row, table.pairs());
+    }
+  }
+
+  private RopeTable ropeTable(Rope rope) {
+    for (RopeTable table : ropeTables) {
+      if (table.isOf(rope)) {
+        return table;
+      }
+    }
+    if (ropeTables.size() == MAX_ROPE_TABLES) {
+      ropeTables.remove(0);
+    }
+    RopeTable table = new RopeTable(rope);
+    ropeTables.add(table);
+    return table;
+  }
+
+  /** See {@link dev.kvfreeze.device.Device#logitStatistics}. */
+  LogitStatistics logitStatistics(CpuActivations logits, int row) {
+    return kernels.logitStatistics(logits.values(), row * logits.columns(), logits.columns());
+  }
+
+  private void overRows(int rows, int columns, RangeTask task) {
+    int grain = rows;
+    if ((long) rows * columns >= PARALLEL_VALUES) {
+      grain = Math.max(1, PARALLEL_VALUES / 4 / columns);
+    }
+    pool.parallelFor(rows, Math.max(1, grain), task);
+  }
+
+  private static void checkLength(String what, int found, int wanted) {
+    if (found != wanted) {
+      throw new IllegalArgumentException(what + " has " + found + " values, not " + wanted);
+    }
+  }
+}

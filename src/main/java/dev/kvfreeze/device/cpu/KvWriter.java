@@ -1,0 +1,121 @@
+package dev.kvfreeze.device.cpu;
+
+import dev.kvfreeze.device.AttentionSegment;
+import dev.kvfreeze.device.HeadPages;
+import dev.kvfreeze.device.KvFormat;
+import dev.kvfreeze.device.PageLayout;
+import dev.kvfreeze.model.AttentionShape;
+import java.util.List;
+
+/** Writes the keys and values of rows into their pages, rounding to the pages' format. */
+final class KvWriter {
+  /** Values below which a parallel region costs more than it gains. */
+  private static final int PARALLEL_VALUES = 1 << 15;
+
+  private final WorkerPool pool;
+
+  KvWriter(WorkerPool pool) {
+    this.pool = pool;
+  }
+
+  /** See {@link dev.kvfreeze.device.Device#writeKv}. */
+  void write(
+      CpuActivations keys,
+      CpuActivations values,
+      AttentionShape shape,
+      CpuPageMemory memory,
+      List<AttentionSegment> segments) {
+    int kvHeads = shape.kvHeads();
+    int rows = 0;
+    for (AttentionSegment segment : segments) {
+      rows += segment.rowCount();
+    }
+    int items = segments.size() * kvHeads;
+    boolean small = (long) rows * kvHeads * shape.headSize() < PARALLEL_VALUES;
+    pool.parallelFor(
+        items,
+        small ? Math.max(1, items) : 1,
+        (worker, from, to) -> {
+          for (int i = from; i < to; i++) {
+            writeHead(keys, values, memory, segments.get(i / kvHeads), i % kvHeads);
+          }
+        });
+  }
+
+  private static void writeHead(
+      CpuActivations keys,
+      CpuActivations values,
+      CpuPageMemory memory,
+      AttentionSegment segment,
+      int head) {
+    if (segment.rowCount() == 0) {
+      return;
+    }
+    HeadPages pages = segment.heads()[head];
+    PageLayout layout = memory.layout();
+    int page = pageOf(pages, segment.firstPosition(), head);
+    for (int r = 0; r < segment.rowCount(); r++) {
+      int position = segment.firstPosition() + r;
+      while (position >= pages.firstPositions[page] + pages.tokenCounts[page]) {
+        page = following(pages, page, position, head);
+      }
+      int token = position - pages.firstPositions[page];
+      int row = segment.firstRow() + r;
+      int[] slab = memory.slab(pages.slots[page]);
+      int offset = memory.offset(pages.slots[page]);
+      int column = head * layout.headSize();
+      float[] key = keys.values();
+      float[] value = values.values();
+      int keyAt = row * keys.columns() + column;
+      int valueAt = row * values.columns() + column;
+      int words = layout.wordsPerToken();
+      encode(key, keyAt, layout, slab, offset + token, layout.pageTokens());
+      encode(value, valueAt, layout, slab, offset + layout.valueOffset() + token * words, 1);
+    }
+  }
+
+  private static int pageOf(HeadPages pages, int position, int head) {
+    // The rows' pages are the last ones.
+    int page = pages.count - 1;
+    while (page >= 0 && pages.firstPositions[page] > position) {
+      page--;
+    }
+    if (page < 0 || position >= pages.firstPositions[page] + pages.tokenCounts[page]) {
+      throw uncovered(position, head);
+    }
+    return page;
+  }
+
+  private static int following(HeadPages pages, int page, int position, int head) {
+    int next = page + 1;
+    if (next >= pages.count || pages.firstPositions[next] > position) {
+      throw uncovered(position, head);
+    }
+    return next;
+  }
+
+  private static IllegalStateException uncovered(int position, int head) {
+    return new IllegalStateException(
+        "no page of KV head "
+            + head
+            + " covers position "
+            + position
+            + "; the cache must allocate a pass's pages before the pass");
+  }
+
+  /** Stores one token's key or value, its words {@code stride} apart. */
+  private static void encode(
+      float[] x, int at, PageLayout layout, int[] slab, int offset, int stride) {
+    int words = layout.wordsPerToken();
+    if (layout.format() == KvFormat.F32) {
+      for (int j = 0; j < words; j++) {
+        slab[offset + j * stride] = Float.floatToRawIntBits(x[at + j]);
+      }
+      return;
+    }
+    for (int j = 0; j < words; j++) {
+      int low = Bfloat16.bits(x[at + j]) & 0xffff;
+      slab[offset + j * stride] = low | Bfloat16.bits(x[at + j + words]) << 16;
+    }
+  }
+}

@@ -1,0 +1,65 @@
+package dev.kvfreeze.device.cpu;
+
+import dev.kvfreeze.device.AttentionSegment;
+import dev.kvfreeze.model.AttentionShape;
+import java.util.ArrayList;
+import java.util.List;
+
+/** Attention over pages for the engine's one thread: sends segments to decode or to prefill. */
+final class PagedAttention {
+  private final KvWriter writer;
+  private final DecodeAttention decode;
+  private final PrefillAttention prefill;
+
+  PagedAttention(WorkerPool pool, AttentionKernels kernels) {
+    writer = new KvWriter(pool);
+    decode = new DecodeAttention(pool, kernels);
+    prefill = new PrefillAttention(pool, kernels);
+  }
+
+  /** See {@link dev.kvfreeze.device.Device#writeKv}. */
+  void writeKv(
+      CpuActivations keys,
+      CpuActivations values,
+      AttentionShape shape,
+      CpuPageMemory memory,
+      List<AttentionSegment> segments) {
+    checkShape(shape, memory);
+    writer.write(keys, values, shape, memory, segments);
+  }
+
+  /** See {@link dev.kvfreeze.device.Device#attend}. */
+  void attend(
+      CpuActivations queries,
+      AttentionShape shape,
+      CpuPageMemory memory,
+      List<AttentionSegment> segments,
+      CpuActivations out) {
+    checkShape(shape, memory);
+    List<AttentionSegment> rows = new ArrayList<>();
+    List<AttentionSegment> chunks = new ArrayList<>();
+    for (AttentionSegment segment : segments) {
+      (segment.rowCount() == 1 ? rows : chunks).add(segment);
+    }
+    if (!rows.isEmpty()) {
+      decode.attend(queries, shape, memory, rows, out);
+    }
+    if (!chunks.isEmpty()) {
+      prefill.attend(queries, shape, memory, chunks, out);
+    }
+  }
+
+  private static void checkShape(AttentionShape shape, CpuPageMemory memory) {
+    if (shape.headSize() != memory.layout().headSize()) {
+      throw new IllegalArgumentException(
+          "the layer's heads have "
+              + shape.headSize()
+              + " dimensions, the pages' "
+              + memory.layout().headSize());
+    }
+    if (shape.kvHeads() < 1 || shape.heads() % shape.kvHeads() != 0) {
+      throw new IllegalArgumentException(
+          shape.heads() + " query heads are no multiple of " + shape.kvHeads() + " KV heads");
+    }
+  }
+}
