@@ -1,5 +1,8 @@
 package dev.kvfreeze.model.tokenizer;
 
+import java.util.List;
+import java.util.stream.IntStream;
+
 /** Text to token ids and back; safe for use by several threads. */
 public interface Tokenizer extends AutoCloseable {
   /** How special tokens written out in a text are read. */
@@ -12,6 +15,17 @@ public interface Tokenizer extends AutoCloseable {
 
   /** Token ids of a text, without any that the model adds at the beginning or the end. */
   int[] encode(String text, SpecialTokens specialTokens);
+
+  /**
+   * Token ids of the parts as one text: tokens may reach over the seams, except that a special token
+   * counts only where it lies in parts that are parsed. (An implementation that cannot do this
+   * encodes each part alone.)
+   */
+  default int[] encode(List<TextPart> parts) {
+    return parts.stream()
+        .flatMapToInt(part -> IntStream.of(encode(part.text(), part.specialTokens())))
+        .toArray();
+  }
 
   /** Text of the ids; special tokens are left out, bytes that form no character become U+FFFD. */
   String decode(int[] ids);
