@@ -9,7 +9,7 @@ final class Bfloat16 {
   /** The 16 bits of the nearest bfloat16, ties to even; NaN stays NaN. */
   static int bits(float value) {
     int bits = Float.floatToRawIntBits(value);
-    if (value != value) {
+    if (Float.isNaN(value)) {
       return bits >>> 16 | QUIET_NAN;
     }
     return bits + 0x7fff + (bits >>> 16 & 1) >>> 16;

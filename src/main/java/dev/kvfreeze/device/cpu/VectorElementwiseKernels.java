@@ -155,12 +155,12 @@ final class VectorElementwiseKernels implements ElementwiseKernels {
     for (int run = offset; run < offset + count; run += LOGIT_RUN) {
       int length = Math.min(LOGIT_RUN, offset + count - run);
       float top = maximum(logits, run, length);
-      if (top > max || top != top) {
+      if (top > max || Float.isNaN(top)) {
         max = top;
         best = run;
       }
     }
-    if (max != max || Float.isInfinite(max)) {
+    if (Float.isNaN(max) || Float.isInfinite(max)) {
       return scalar.logitStatistics(logits, offset, count);
     }
     while (logits[best] != max) {
