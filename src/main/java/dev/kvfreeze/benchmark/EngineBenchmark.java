@@ -1,0 +1,156 @@
+package dev.kvfreeze.benchmark;
+
+import dev.kvfreeze.device.KvFormat;
+import dev.kvfreeze.engine.Engine;
+import dev.kvfreeze.engine.EngineOptions;
+import dev.kvfreeze.engine.Engines;
+import dev.kvfreeze.engine.Generation;
+import dev.kvfreeze.engine.GenerationRequest;
+import dev.kvfreeze.engine.SamplingOptions;
+import dev.kvfreeze.freeze.PolicyOptions;
+import dev.kvfreeze.model.LanguageModel;
+import dev.kvfreeze.model.LanguageModels;
+import dev.kvfreeze.model.tokenizer.Tokenizer.SpecialTokens;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.StringJoiner;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/**
+ * Measures one JVM: model load, then prefill and decode at several context lengths, through the
+ * whole engine (paging, sampling, statistics). Prints one line of JSON; {@code jobs/benchmark} runs
+ * it in several JVMs beside the peer and makes the table.
+ */
+@Command(name = "engine-benchmark", mixinStandardHelpOptions = true)
+public final class EngineBenchmark implements Callable<Integer> {
+  @Option(names = "--model", required = true, description = "GGUF file")
+  private Path modelFile;
+
+  @Option(names = "--text", required = true, description = "text that the prompts are cut from")
+  private Path textFile;
+
+  @Option(names = "--threads", defaultValue = "2")
+  private int threads;
+
+  @Option(names = "--policy", defaultValue = "full")
+  private String policy;
+
+  @Option(names = "--page-tokens", defaultValue = "16")
+  private int pageTokens;
+
+  @Option(names = "--kv-format", defaultValue = "BF16")
+  private KvFormat kvFormat;
+
+  @Option(names = "--prefill-chunk", defaultValue = "256")
+  private int prefillChunk;
+
+  @Option(names = "--contexts", split = ",", defaultValue = "128,2048,8128")
+  private List<Integer> contexts;
+
+  @Option(names = "--decode-tokens", defaultValue = "64")
+  private int decodeTokens;
+
+  @Option(names = "--repeats", defaultValue = "3", description = "of each context; the median counts")
+  private int repeats;
+
+  @Option(names = "--batch", defaultValue = "1", description = "documents at a time")
+  private int batch;
+
+  /** Runs the benchmark and ends the JVM. */
+  public static void main(String[] arguments) {
+    System.exit(new CommandLine(new EngineBenchmark()).execute(arguments));
+  }
+
+  @Override
+  public Integer call() throws Exception {
+    long start = System.nanoTime();
+    LanguageModel model = LanguageModels.open(modelFile);
+    EngineOptions options =
+        new EngineOptions(
+            kvFormat, pageTokens, 4L << 30, 8L << 30, null, prefillChunk, Math.max(1, batch), 0);
+    PolicyOptions policyOptions = PolicyOptions.defaults().withPageTokens(pageTokens);
+    try (Engine engine = Engines.open(model, options, policyOptions, policy, threads)) {
+      double loadMillis = (System.nanoTime() - start) / 1e6;
+      int[] tokens =
+          model.tokenizer().encode(Files.readString(textFile), SpecialTokens.AS_TEXT);
+      run(engine, tokens, 64, 32);
+      run(engine, tokens, 512, 32);
+      StringJoiner prefill = new StringJoiner(",", "{", "}");
+      StringJoiner decode = new StringJoiner(",", "{", "}");
+      for (int context : contexts) {
+        List<Rates> rates = new ArrayList<>();
+        for (int i = 0; i < repeats; i++) {
+          rates.add(run(engine, tokens, context, decodeTokens));
+        }
+        prefill.add(entry(context, median(rates.stream().mapToDouble(Rates::prefill).toArray())));
+        decode.add(entry(context, median(rates.stream().mapToDouble(Rates::decode).toArray())));
+      }
+      System.out.printf(
+          Locale.ROOT,
+          "{\"engine\":\"kvfreeze\",\"java\":\"%s\",\"provider\":\"%s\",\"device\":\"%s\","
+              + "\"model\":\"%s\",\"policy\":\"%s\",\"threads\":%d,\"batch\":%d,\"load_ms\":%.1f,"
+              + "\"prefill\":%s,\"decode\":%s}%n",
+          System.getProperty("java.version"),
+          engine.device().provider(),
+          engine.device().device(),
+          model.name(),
+          policy,
+          threads,
+          batch,
+          loadMillis,
+          prefill,
+          decode);
+    }
+    return 0;
+  }
+
+  private record Rates(double prefill, double decode) {}
+
+  /** Tokens a second of all documents of the batch together. */
+  private Rates run(Engine engine, int[] tokens, int context, int newTokens) throws Exception {
+    if (tokens.length < context) {
+      throw new IllegalArgumentException(
+          textFile + " has " + tokens.length + " tokens, " + context + " are needed");
+    }
+    List<CompletableFuture<Generation>> results = new ArrayList<>();
+    for (int i = 0; i < batch; i++) {
+      results.add(
+          engine.submit(
+              new GenerationRequest(
+                  "benchmark-" + i,
+                  Arrays.copyOf(tokens, context),
+                  newTokens,
+                  SamplingOptions.GREEDY,
+                  List.of(),
+                  0)));
+    }
+    double prefillMillis = 0;
+    double decodeMillis = 0;
+    int decoded = 0;
+    for (CompletableFuture<Generation> result : results) {
+      Generation generation = result.get();
+      prefillMillis += generation.statistics().prefillMillis();
+      decodeMillis = Math.max(decodeMillis, generation.statistics().decodeMillis());
+      decoded += generation.tokens().length - 1;
+    }
+    return new Rates(
+        1000.0 * context * batch / prefillMillis, 1000.0 * Math.max(0, decoded) / decodeMillis);
+  }
+
+  private static String entry(int context, double rate) {
+    return String.format(Locale.ROOT, "\"%d\":%.1f", context, rate);
+  }
+
+  private static double median(double[] values) {
+    Arrays.sort(values);
+    return values[values.length / 2];
+  }
+}

@@ -1,0 +1,178 @@
+package dev.kvfreeze.device.cpu;
+
+import dev.kvfreeze.device.Activations;
+import dev.kvfreeze.device.AttentionSegment;
+import dev.kvfreeze.device.Device;
+import dev.kvfreeze.device.DeviceInfo;
+import dev.kvfreeze.device.LogitStatistics;
+import dev.kvfreeze.device.PageLayout;
+import dev.kvfreeze.device.PageMemory;
+import dev.kvfreeze.device.Weight;
+import dev.kvfreeze.model.AttentionShape;
+import dev.kvfreeze.model.GateActivation;
+import dev.kvfreeze.model.Rope;
+import dev.kvfreeze.model.tensor.TensorData;
+import java.util.List;
+
+/**
+ * The CPU: kernels of the chosen {@link KernelProvider} on a pool of threads. Everything lies on the
+ * heap, since the Vector API reads plain arrays alike on every Java from 17 on.
+ */
+public final class CpuDevice implements Device {
+  private final DeviceInfo info;
+  private final WorkerPool pool;
+  private final WeightPacker packer;
+  private final MatrixProducts products;
+  private final PagedAttention attention;
+  private final ElementwiseOperations elementwise;
+
+  private CpuDevice(KernelProvider provider, int threads) {
+    this.pool = new WorkerPool(threads);
+    this.packer = new WeightPacker(pool);
+    this.products = new MatrixProducts(pool, provider.matmul());
+    this.attention = new PagedAttention(pool, provider.attention());
+    this.elementwise = new ElementwiseOperations(pool, provider.elementwise());
+    this.info =
+        new DeviceInfo(
+            "cpu: " + ProcessorName.read() + ", " + threads + " threads", provider.name(), threads);
+  }
+
+  /** A device of so many threads with the provider that {@link KernelProvider#choose()} picks. */
+  public static CpuDevice open(int threads) {
+    return new CpuDevice(KernelProvider.choose(), threads);
+  }
+
+  static CpuDevice open(KernelProvider provider, int threads) {
+    return new CpuDevice(provider, threads);
+  }
+
+  @Override
+  public DeviceInfo info() {
+    return info;
+  }
+
+  @Override
+  public Weight weight(TensorData tensor) {
+    return packer.pack(tensor);
+  }
+
+  @Override
+  public Activations activations(int rows, int columns) {
+    return CpuActivations.allocate(rows, columns);
+  }
+
+  @Override
+  public PageMemory pageMemory(PageLayout layout, long limitBytes) {
+    return new CpuPageMemory(layout, limitBytes);
+  }
+
+  @Override
+  public void embed(
+      Weight table, int[] tokens, int offset, int rows, float scale, Activations out) {
+    CpuActivations target = CpuActivations.of(out);
+    TiledWeight tiled = (TiledWeight) table;
+    for (int row = 0; row < rows; row++) {
+      tiled.readRow(tokens[offset + row], target.values(), row * target.columns());
+    }
+    if (scale != 1) {
+      elementwise.scale(target, rows, scale);
+    }
+  }
+
+  @Override
+  public void rmsNorm(Activations x, int rows, Weight gain, float epsilon, Activations out) {
+    elementwise.rmsNorm(
+        CpuActivations.of(x), rows, vector(gain), epsilon, CpuActivations.of(out));
+  }
+
+  @Override
+  public void rmsNormHeads(Activations x, int rows, int headSize, Weight gain, float epsilon) {
+    elementwise.rmsNormHeads(CpuActivations.of(x), rows, headSize, vector(gain), epsilon);
+  }
+
+  @Override
+  public void matmul(Activations x, int rows, Weight[] weights, Activations[] outs) {
+    products.begin(CpuActivations.of(x), 0, rows, 0);
+    for (int i = 0; i < weights.length; i++) {
+      products.add((TiledWeight) weights[i], CpuActivations.of(outs[i]));
+    }
+    products.run();
+  }
+
+  @Override
+  public void matmulRow(Activations x, int row, Weight weight, Activations out, int outRow) {
+    products.begin(CpuActivations.of(x), row, 1, outRow);
+    products.add((TiledWeight) weight, CpuActivations.of(out));
+    products.run();
+  }
+
+  @Override
+  public void addBias(Activations x, int rows, Weight bias) {
+    elementwise.addBias(CpuActivations.of(x), rows, vector(bias));
+  }
+
+  @Override
+  public void rope(Activations x, int rows, int headSize, Rope rope, int[] positions) {
+    elementwise.rope(CpuActivations.of(x), rows, headSize, rope, positions);
+  }
+
+  @Override
+  public void gate(GateActivation activation, Activations gate, Activations up, int rows) {
+    elementwise.gate(activation, CpuActivations.of(gate), CpuActivations.of(up), rows);
+  }
+
+  @Override
+  public void add(Activations x, Activations y, int rows) {
+    elementwise.add(CpuActivations.of(x), CpuActivations.of(y), rows);
+  }
+
+  @Override
+  public void writeKv(
+      Activations keys,
+      Activations values,
+      AttentionShape shape,
+      PageMemory memory,
+      List<AttentionSegment> segments) {
+    attention.writeKv(
+        CpuActivations.of(keys),
+        CpuActivations.of(values),
+        shape,
+        (CpuPageMemory) memory,
+        segments);
+  }
+
+  @Override
+  public void attend(
+      Activations queries,
+      AttentionShape shape,
+      PageMemory memory,
+      List<AttentionSegment> segments,
+      Activations out) {
+    attention.attend(
+        CpuActivations.of(queries),
+        shape,
+        (CpuPageMemory) memory,
+        segments,
+        CpuActivations.of(out));
+  }
+
+  @Override
+  public LogitStatistics logitStatistics(Activations logits, int row) {
+    return elementwise.logitStatistics(CpuActivations.of(logits), row);
+  }
+
+  @Override
+  public void read(Activations x, int row, float[] values) {
+    CpuActivations source = CpuActivations.of(x);
+    System.arraycopy(source.values(), row * source.columns(), values, 0, source.columns());
+  }
+
+  private static float[] vector(Weight weight) {
+    return ((VectorWeight) weight).values();
+  }
+
+  @Override
+  public void close() {
+    pool.close();
+  }
+}

@@ -1,0 +1,302 @@
+package dev.kvfreeze.engine;
+
+import dev.kvfreeze.cache.KvCache;
+import dev.kvfreeze.cache.PoolExhaustedException;
+import dev.kvfreeze.device.LogitStatistics;
+import dev.kvfreeze.freeze.FreezePolicy;
+import dev.kvfreeze.freeze.StepKind;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.List;
+import java.util.function.Consumer;
+import java.util.function.Supplier;
+
+/**
+ * The running batch. One {@link #step} admits what fits, then reads one chunk of one prompt or, when
+ * every prompt is read, decodes one token of every document. Prompts come first because a fuller
+ * batch makes each later decode step cheaper a token. Engine thread only, but for {@link #snapshot}.
+ */
+final class BatchLoop {
+  private final Transformer transformer;
+  private final KvCache cache;
+  private final int chunkTokens;
+  private final int maxBatch;
+  private final int contextLimit;
+  private final Admission admission;
+  private final float[] logits;
+  private final List<Document> running = new ArrayList<>();
+  private final List<ForwardSlice> slices = new ArrayList<>();
+  private final List<Document> decoding = new ArrayList<>();
+
+  /** Documents that gave their pages back; they start over once another document has left. */
+  private final Deque<Document> sentBack = new ArrayDeque<>();
+
+  private boolean roomSinceSendingBack;
+
+  private volatile ProgressSnapshot counters = new ProgressSnapshot(0, 0, 0, 0, 0, 0, 0, 0);
+  private long finished;
+  private long promptTokens;
+  private long generatedTokens;
+
+  BatchLoop(
+      Transformer transformer,
+      KvCache cache,
+      FreezePolicy policy,
+      EngineOptions options,
+      int contextLimit) {
+    this.transformer = transformer;
+    this.cache = cache;
+    this.chunkTokens = options.prefillChunk();
+    this.maxBatch = options.maxBatch();
+    this.contextLimit = contextLimit;
+    this.admission = new Admission(cache, policy, chunkTokens);
+    this.logits = new float[transformer.spec().vocabulary()];
+  }
+
+  boolean idle() {
+    return running.isEmpty() && sentBack.isEmpty();
+  }
+
+  /** One forward pass, documents joining before and leaving after it. */
+  void step(Supplier<Document> queue, Consumer<Document> requeue) {
+    removeCancelled();
+    admit(queue, requeue);
+    Document reading = firstUnread();
+    if (reading != null) {
+      prefillChunk(reading);
+    } else if (!running.isEmpty()) {
+      decode();
+    }
+    publish();
+  }
+
+  private void removeCancelled() {
+    for (int i = running.size() - 1; i >= 0; i--) {
+      if (running.get(i).result().isDone()) {
+        leave(running.get(i));
+      }
+    }
+  }
+
+  private void admit(Supplier<Document> queue, Consumer<Document> requeue) {
+    while (running.size() < maxBatch) {
+      Document document = nextCandidate(queue);
+      if (document == null) {
+        return;
+      }
+      if (document.result().isDone()) {
+        continue;
+      }
+      if (!admission.everFits(document)) {
+        document
+            .result()
+            .completeExceptionally(
+                new PoolExhaustedException(
+                    "document "
+                        + document.request().id()
+                        + ": its "
+                        + document.request().promptTokens().length
+                        + " prompt tokens need "
+                        + admission.predictedBytes(document)
+                        + " bytes of KV pages, the pool has "
+                        + cache.poolBytes()
+                        + "; raise pool.bytes, lower engine.context.limit or choose a policy that "
+                        + "frees pages while the prompt is read"));
+        continue;
+      }
+      if (!admission.fits(document)) {
+        requeue.accept(document);
+        return;
+      }
+      document.admit(cache.open(document.request().id()));
+      admission.reserve(document);
+      running.add(document);
+    }
+  }
+
+  private Document nextCandidate(Supplier<Document> queue) {
+    if (sentBack.isEmpty()) {
+      return queue.get();
+    }
+    return roomSinceSendingBack || running.isEmpty() ? sentBack.pollFirst() : null;
+  }
+
+  private Document firstUnread() {
+    for (Document document : running) {
+      if (document.prefilling()) {
+        return document;
+      }
+    }
+    return null;
+  }
+
+  private void prefillChunk(Document document) {
+    long start = System.nanoTime();
+    int count = document.nextChunk(chunkTokens);
+    if (!extend(document, count)) {
+      return;
+    }
+    try {
+      document.cache().beginStep(StepKind.PREFILL);
+      int rows = transformer.forward(List.of(document.promptSlice(count)));
+      document.promptAdvanced(count);
+      promptTokens += count;
+      document.meter().beforeFreeze(document.cache().usage());
+      document.cache().endStep(StepKind.PREFILL);
+      if (!document.prefilling()) {
+        transformer.logitsOfRow(rows - 1);
+      }
+    } catch (RuntimeException e) {
+      fail(document, e);
+      return;
+    }
+    document.meter().prefilled(System.nanoTime() - start);
+    if (!document.prefilling()) {
+      sample(document, 0);
+    }
+  }
+
+  private void decode() {
+    long start = System.nanoTime();
+    slices.clear();
+    decoding.clear();
+    for (Document document : List.copyOf(running)) {
+      if (extend(document, 1)) {
+        document.cache().beginStep(StepKind.DECODE);
+        slices.add(document.decodeSlice());
+        decoding.add(document);
+      }
+    }
+    if (decoding.isEmpty()) {
+      return;
+    }
+    try {
+      transformer.logitsOfRows(transformer.forward(slices));
+      for (Document document : decoding) {
+        document.meter().beforeFreeze(document.cache().usage());
+        document.cache().endStep(StepKind.DECODE);
+      }
+    } catch (RuntimeException e) {
+      // Which document's data did it cannot be told: all of the pass fail, the queue goes on.
+      decoding.forEach(document -> fail(document, e));
+      return;
+    }
+    long nanos = System.nanoTime() - start;
+    for (int row = 0; row < decoding.size(); row++) {
+      Document document = decoding.get(row);
+      document.meter().decoded(document.cache().usage(), nanos);
+      sample(document, row);
+    }
+  }
+
+  private void sample(Document document, int logitRow) {
+    try {
+      LogitStatistics statistics = transformer.statistics(logitRow);
+      if (document.wantsLogits()) {
+        transformer.readLogits(logitRow, logits);
+      }
+      document.sample(statistics, logits);
+      generatedTokens++;
+      if (document.finished()) {
+        complete(document);
+      }
+    } catch (RuntimeException e) {
+      fail(document, e);
+    }
+  }
+
+  /**
+   * Takes pages for the document's next tokens. When the pool is exhausted in spite of admission
+   * (thawed pages can exceed the prediction), the document gives its pages back and starts over
+   * once another has left; alone in the pool it fails.
+   */
+  private boolean extend(Document document, int tokens) {
+    try {
+      document.cache().extend(tokens);
+      return true;
+    } catch (PoolExhaustedException e) {
+      if (running.size() == 1) {
+        fail(document, e);
+      } else {
+        leave(document);
+        sentBack.addLast(document.restarted(contextLimit));
+        roomSinceSendingBack = false;
+      }
+      return false;
+    } catch (RuntimeException e) {
+      fail(document, e);
+      return false;
+    }
+  }
+
+  private void complete(Document document) {
+    Generation generation =
+        document.generation(fullKvBytes(document.cache().length()));
+    leave(document);
+    finished++;
+    publish();
+    document.result().complete(generation);
+  }
+
+  /** Bytes that a cache without freezing would hold for so many tokens, without page rounding. */
+  private long fullKvBytes(int tokens) {
+    var layout = cache.memory().layout();
+    var spec = transformer.spec();
+    return (long) tokens
+        * spec.layers().size()
+        * spec.kvHeads()
+        * 2
+        * layout.headSize()
+        * layout.format().bytesPerValue();
+  }
+
+  private void fail(Document document, Throwable cause) {
+    leave(document);
+    document.result().completeExceptionally(cause);
+  }
+
+  private void leave(Document document) {
+    if (running.remove(document)) {
+      admission.release(document);
+      document.release();
+      roomSinceSendingBack = true;
+    }
+  }
+
+  /** Fails every running document; the loop is not used afterwards. */
+  void abandon(Throwable reason) {
+    for (Document document : List.copyOf(running)) {
+      fail(document, reason);
+    }
+    sentBack.forEach(document -> document.result().completeExceptionally(reason));
+    sentBack.clear();
+  }
+
+  private void publish() {
+    counters =
+        new ProgressSnapshot(
+            0,
+            running.size(),
+            finished,
+            promptTokens,
+            generatedTokens,
+            cache.residentBytes(),
+            cache.poolBytes(),
+            cache.coldBytes());
+  }
+
+  /** The counters after the last step; any thread. */
+  ProgressSnapshot snapshot(int queued) {
+    ProgressSnapshot c = counters;
+    return new ProgressSnapshot(
+        queued,
+        c.running(),
+        c.finished(),
+        c.promptTokens(),
+        c.generatedTokens(),
+        c.residentKvBytes(),
+        c.poolBytes(),
+        c.coldKvBytes());
+  }
+}

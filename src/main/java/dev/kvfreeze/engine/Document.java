@@ -1,0 +1,173 @@
+package dev.kvfreeze.engine;
+
+import dev.kvfreeze.cache.SequenceCache;
+import dev.kvfreeze.device.LogitStatistics;
+import dev.kvfreeze.model.tokenizer.StreamingDecoder;
+import dev.kvfreeze.model.tokenizer.Tokenizer;
+import java.util.Arrays;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+
+/**
+ * A document on its way through the engine: its request, how far it has been read, and what has been
+ * generated. Owned by the engine thread once queued; its cache is released exactly once, by {@link
+ * #release}.
+ */
+final class Document {
+  private final GenerationRequest request;
+  private final CompletableFuture<Generation> result;
+  private final Tokenizer tokenizer;
+  private final Set<Integer> endTokens;
+  private final int maxNewTokens;
+  private final boolean limitedByContext;
+  private final CacheMeter meter;
+  private final Sampler sampler;
+  private final StreamingDecoder decoder;
+  private final StopStringMatcher stops;
+  private final StringBuilder text = new StringBuilder();
+  private final int[] generated;
+  private int generatedCount;
+  private int promptRead;
+  private SequenceCache cache;
+  private FinishReason finishReason;
+
+  Document(
+      GenerationRequest request,
+      CompletableFuture<Generation> result,
+      Tokenizer tokenizer,
+      Set<Integer> endTokens,
+      int contextLimit) {
+    this.request = request;
+    this.result = result;
+    this.tokenizer = tokenizer;
+    this.endTokens = endTokens;
+    int room = contextLimit - request.promptTokens().length;
+    this.limitedByContext = room < request.maxNewTokens();
+    this.maxNewTokens = Math.min(room, request.maxNewTokens());
+    this.meter = new CacheMeter(request.stepInterval());
+    this.sampler = new Sampler(request.id(), request.sampling());
+    this.decoder = new StreamingDecoder(tokenizer);
+    this.stops = new StopStringMatcher(request.stopStrings());
+    this.generated = new int[maxNewTokens];
+  }
+
+  /** The same document from the beginning: its text will be the same, since its seed is. */
+  Document restarted(int contextLimit) {
+    return new Document(request, result, tokenizer, endTokens, contextLimit);
+  }
+
+  GenerationRequest request() {
+    return request;
+  }
+
+  CompletableFuture<Generation> result() {
+    return result;
+  }
+
+  CacheMeter meter() {
+    return meter;
+  }
+
+  SequenceCache cache() {
+    return cache;
+  }
+
+  int maxNewTokens() {
+    return maxNewTokens;
+  }
+
+  void admit(SequenceCache newCache) {
+    cache = newCache;
+    meter.admitted();
+  }
+
+  boolean prefilling() {
+    return promptRead < request.promptTokens().length;
+  }
+
+  /** The next tokens of the prompt, at most {@code chunk}; the cache must then be extended. */
+  int nextChunk(int chunk) {
+    return Math.min(chunk, request.promptTokens().length - promptRead);
+  }
+
+  ForwardSlice promptSlice(int count) {
+    return new ForwardSlice(cache, request.promptTokens(), promptRead, count);
+  }
+
+  void promptAdvanced(int count) {
+    promptRead += count;
+  }
+
+  /** The newest generated token, to be read by the next decode step. */
+  ForwardSlice decodeSlice() {
+    return new ForwardSlice(cache, generated, generatedCount - 1, 1);
+  }
+
+  /** Whether the sampler needs the logits themselves, beyond their statistics. */
+  boolean wantsLogits() {
+    return sampler.needsLogits();
+  }
+
+  /** Takes the next token from the distribution; {@code logits} may be overwritten. */
+  void sample(LogitStatistics statistics, float[] logits) {
+    if (Float.isNaN(statistics.logSumExp())) {
+      throw new IllegalStateException(
+          "document "
+              + request.id()
+              + ": the model computed NaN logits after "
+              + (promptRead + generatedCount)
+              + " tokens; the model file is damaged or unsuited to "
+              + "this KV format, try --set kv.format=f32 or another file");
+    }
+    meter.entropy(statistics.entropy());
+    meter.step(generatedCount, cache.length(), cache.usage(), statistics.entropy());
+    int token = sampler.next(logits, statistics);
+    if (endTokens.contains(token)) {
+      finish(FinishReason.STOP);
+      return;
+    }
+    sampler.accept(token);
+    generated[generatedCount++] = token;
+    text.append(stops.append(decoder.append(token)));
+    if (stops.found()) {
+      finish(FinishReason.STOP_STRING);
+    } else if (generatedCount == maxNewTokens) {
+      finish(limitedByContext ? FinishReason.CONTEXT : FinishReason.LENGTH);
+    }
+  }
+
+  private void finish(FinishReason reason) {
+    finishReason = reason;
+    if (reason != FinishReason.STOP_STRING) {
+      text.append(stops.append(decoder.flush()));
+      text.append(stops.rest());
+    }
+  }
+
+  boolean finished() {
+    return finishReason != null;
+  }
+
+  Generation generation(long fullKvBytes) {
+    return new Generation(
+        request.id(),
+        Arrays.copyOf(generated, generatedCount),
+        text.toString(),
+        finishReason,
+        request.promptTokens().length,
+        meter.finish(cache.usage(), cache.traffic(), fullKvBytes),
+        meter.steps());
+  }
+
+  /** Gives the pages back; safe to call twice. */
+  void release() {
+    if (cache != null) {
+      cache.close();
+      cache = null;
+    }
+  }
+
+  int generatedCount() {
+    return generatedCount;
+  }
+}

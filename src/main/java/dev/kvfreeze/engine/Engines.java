@@ -1,0 +1,75 @@
+package dev.kvfreeze.engine;
+
+import dev.kvfreeze.cache.ColdStore;
+import dev.kvfreeze.cache.HostColdStore;
+import dev.kvfreeze.cache.KvCache;
+import dev.kvfreeze.cache.SpillColdStore;
+import dev.kvfreeze.device.Device;
+import dev.kvfreeze.device.PageLayout;
+import dev.kvfreeze.device.PageMemory;
+import dev.kvfreeze.device.cpu.CpuDevice;
+import dev.kvfreeze.freeze.FreezePolicies;
+import dev.kvfreeze.freeze.FreezePolicy;
+import dev.kvfreeze.freeze.PolicyOptions;
+import dev.kvfreeze.model.LanguageModel;
+import dev.kvfreeze.model.ModelSpec;
+
+/** Puts an engine together: device, page memory, cold store, policy. */
+public final class Engines {
+  private Engines() {}
+
+  /**
+   * An engine on the CPU.
+   *
+   * @param model stays the caller's to close, after the engine
+   * @throws IllegalArgumentException for an unknown policy or sizes that do not fit together
+   */
+  public static Engine open(
+      LanguageModel model,
+      EngineOptions options,
+      PolicyOptions policyOptions,
+      String policyName,
+      int threads) {
+    return open(
+        model, CpuDevice.open(threads), options, FreezePolicies.create(policyName, policyOptions));
+  }
+
+  /** An engine on a given device, which it closes with itself. */
+  public static Engine open(
+      LanguageModel model, Device device, EngineOptions options, FreezePolicy policy) {
+    try {
+      ModelSpec spec = model.spec();
+      int contextLimit = contextLimit(spec, options);
+      PageLayout layout = new PageLayout(spec.headSize(), options.pageTokens(), options.kvFormat());
+      PageMemory memory = device.pageMemory(layout, options.poolBytes());
+      KvCache cache =
+          new KvCache(memory, coldStore(layout, options), policy, spec.layers().size(), spec.kvHeads());
+      return new BatchEngine(model, device, cache, policy, options, contextLimit);
+    } catch (RuntimeException | Error e) {
+      device.close();
+      throw e;
+    }
+  }
+
+  private static int contextLimit(ModelSpec spec, EngineOptions options) {
+    if (options.contextLimit() == 0) {
+      return spec.contextLength();
+    }
+    if (options.contextLimit() > spec.contextLength()) {
+      throw new IllegalArgumentException(
+          "the context limit is "
+              + options.contextLimit()
+              + " tokens, the model was trained for "
+              + spec.contextLength()
+              + "; lower engine.context.limit or leave it out");
+    }
+    return options.contextLimit();
+  }
+
+  private static ColdStore coldStore(PageLayout layout, EngineOptions options) {
+    return options.spillDirectory() == null
+        ? new HostColdStore(layout.wordsPerPage(), options.coldBytes())
+        : new SpillColdStore(
+            options.spillDirectory(), layout.wordsPerPage(), options.coldBytes());
+  }
+}
