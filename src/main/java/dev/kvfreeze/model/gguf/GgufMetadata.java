@@ -2,46 +2,105 @@ package dev.kvfreeze.model.gguf;
 
 import dev.kvfreeze.model.ModelFileException;
 import java.nio.charset.StandardCharsets;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;
 
 /**
- * The key-value metadata of a GGUF file, with typed access. Integers of every width read as {@code
- * long}, floats as {@code double}, strings as their raw bytes (a vocabulary's need not be UTF-8).
+ * The key-value pairs of a GGUF file, typed on access. A missing key or one of another type is a
+ * {@link ModelFileException} that names file and key. Arrays are copies and belong to the caller,
+ * except the bytes of {@link #byteStrings}, which are shared and must not be changed.
  */
 public final class GgufMetadata {
+  private static final String REMEDY = "; convert the model again or take another file";
+
   private final String file;
+  // Values are Long, Double, Boolean, byte[] (a string), long[], double[], float[], boolean[] or
+  // byte[][] (strings).
   private final Map<String, Object> values;
 
-  /** Values are Long, Double, Boolean, byte[] (a string), byte[][], long[], float[] or boolean[]. */
   GgufMetadata(String file, Map<String, Object> values) {
     this.file = file;
-    this.values = Map.copyOf(values);
+    this.values = Collections.unmodifiableMap(new LinkedHashMap<>(values));
   }
 
-  /** The file's name, for messages. */
+  /**
+   * Metadata made in memory.
+   *
+   * @param file name, for messages
+   * @param values Strings, Booleans, Integers, Longs, Floats, Doubles and arrays {@code String[]},
+   *     {@code byte[][]}, {@code int[]}, {@code long[]}, {@code float[]}
+   */
+  public static GgufMetadata of(String file, Map<String, Object> values) {
+    Map<String, Object> stored = new LinkedHashMap<>();
+    values.forEach((key, value) -> stored.put(key, stored(key, value)));
+    return new GgufMetadata(file, stored);
+  }
+
+  private static Object stored(String key, Object value) {
+    if (value instanceof String text) {
+      return text.getBytes(StandardCharsets.UTF_8);
+    } else if (value instanceof Integer number) {
+      return number.longValue();
+    } else if (value instanceof Float number) {
+      return number.doubleValue();
+    } else if (value instanceof Long || value instanceof Double || value instanceof Boolean) {
+      return value;
+    } else if (value instanceof String[] texts) {
+      byte[][] bytes = new byte[texts.length][];
+      for (int i = 0; i < texts.length; i++) {
+        bytes[i] = texts[i].getBytes(StandardCharsets.UTF_8);
+      }
+      return bytes;
+    } else if (value instanceof int[] numbers) {
+      long[] longs = new long[numbers.length];
+      for (int i = 0; i < numbers.length; i++) {
+        longs[i] = numbers[i];
+      }
+      return longs;
+    } else if (value instanceof byte[][]
+        || value instanceof long[]
+        || value instanceof float[]
+        || value instanceof double[]
+        || value instanceof boolean[]) {
+      return value;
+    }
+    throw new IllegalArgumentException(
+        "metadata " + key + ": no GGUF type for " + value.getClass());
+  }
+
+  /** Name of the file, for messages. */
   public String file() {
     return file;
-  }
-
-  public boolean contains(String key) {
-    return values.containsKey(key);
   }
 
   public Set<String> keys() {
     return values.keySet();
   }
 
+  public boolean contains(String key) {
+    return values.containsKey(key);
+  }
+
+  /** Whether the key is present and holds an array. */
+  public boolean array(String key) {
+    Object value = values.get(key);
+    return value != null && value.getClass().isArray() && !(value instanceof byte[]);
+  }
+
+  /** A string; bytes that are not UTF-8 become U+FFFD. */
   public String string(String key) {
-    return new String(require(key, byte[].class, "a string"), StandardCharsets.UTF_8);
+    return new String(required(key, byte[].class, "a string"), StandardCharsets.UTF_8);
   }
 
   public String stringOrNull(String key) {
     return contains(key) ? string(key) : null;
   }
 
+  /** An integer of any GGUF width; unsigned 64-bit ones above 2^63 - 1 come out negative. */
   public long integer(String key) {
-    return require(key, Long.class, "an integer");
+    return required(key, Long.class, "an integer");
   }
 
   public long integerOr(String key, long fallback) {
@@ -50,22 +109,34 @@ public final class GgufMetadata {
 
   /** An integer that must lie in {@code [least, most]}. */
   public int boundedInteger(String key, int least, int most) {
-    long value = integer(key);
-    if (value < least || value > most) {
-      throw new ModelFileException(
-          file + ": " + key + " is " + value + ", between " + least + " and " + most
-              + " is possible; the file is damaged or not a language model, download it again");
-    }
-    return (int) value;
+    return bounded(key, integer(key), least, most);
   }
 
-  /** A number, integer or floating. */
-  public double number(String key) {
-    Object value = require(key, Object.class, "a number");
-    if (value instanceof Long integer) {
-      return integer;
+  /**
+   * Like {@link #boundedInteger}, also from an array with an integer for each layer if all are
+   * equal.
+   */
+  public int uniformInteger(String key, int least, int most) {
+    if (!array(key)) {
+      return boundedInteger(key, least, most);
     }
-    return require(key, Double.class, "a number");
+    long[] integers = integers(key);
+    for (long integer : integers) {
+      if (integer != integers[0]) {
+        throw new ModelFileException(
+            "%s: metadata %s differs between layers (%d and %d), which is not supported; take"
+                    .formatted(file, key, integers[0], integer)
+                + " another model");
+      }
+    }
+    return bounded(key, integers.length == 0 ? 0 : integers[0], least, most);
+  }
+
+  /** A float or an integer. */
+  public double number(String key) {
+    return values.get(key) instanceof Long number
+        ? number.doubleValue()
+        : required(key, Double.class, "a number");
   }
 
   public double numberOr(String key, double fallback) {
@@ -73,59 +144,91 @@ public final class GgufMetadata {
   }
 
   public boolean flagOr(String key, boolean fallback) {
-    return contains(key) ? require(key, Boolean.class, "a flag") : fallback;
+    return contains(key) ? required(key, Boolean.class, "a boolean") : fallback;
   }
 
-  public String[] strings(String key) {
-    byte[][] raw = byteStrings(key);
-    String[] strings = new String[raw.length];
-    for (int i = 0; i < raw.length; i++) {
-      strings[i] = new String(raw[i], StandardCharsets.UTF_8);
-    }
-    return strings;
-  }
-
+  /** Strings as the file's bytes: tokens need not be valid UTF-8. */
   public byte[][] byteStrings(String key) {
-    return require(key, byte[][].class, "an array of strings");
+    return required(key, byte[][].class, "an array of strings").clone();
   }
 
+  /** Strings; bytes that are not UTF-8 become U+FFFD. */
+  public String[] strings(String key) {
+    byte[][] bytes = required(key, byte[][].class, "an array of strings");
+    String[] texts = new String[bytes.length];
+    for (int i = 0; i < bytes.length; i++) {
+      texts[i] = new String(bytes[i], StandardCharsets.UTF_8);
+    }
+    return texts;
+  }
+
+  /** An array of floats; 64-bit floats are rounded. */
   public float[] floats(String key) {
-    return require(key, float[].class, "an array of floats");
+    if (values.get(key) instanceof double[] doubles) {
+      float[] floats = new float[doubles.length];
+      for (int i = 0; i < doubles.length; i++) {
+        floats[i] = (float) doubles[i];
+      }
+      return floats;
+    }
+    return required(key, float[].class, "an array of floats").clone();
   }
 
   public long[] integers(String key) {
-    return require(key, long[].class, "an array of integers");
+    return required(key, long[].class, "an array of integers").clone();
   }
 
-  /** An array of flags, or of integers of which all but 0 are true. */
+  /** An array of booleans, or of integers of which all but 0 are true. */
   public boolean[] flags(String key) {
-    Object value = require(key, Object.class, "an array of flags");
-    if (value instanceof long[] integers) {
+    if (values.get(key) instanceof long[] integers) {
       boolean[] flags = new boolean[integers.length];
       for (int i = 0; i < flags.length; i++) {
         flags[i] = integers[i] != 0;
       }
       return flags;
     }
-    return require(key, boolean[].class, "an array of flags");
+    return required(key, boolean[].class, "an array of booleans").clone();
   }
 
-  /** Whether the value of a key is an array. */
-  public boolean array(String key) {
-    Object value = values.get(key);
-    return value != null && value.getClass().isArray() && !(value instanceof byte[]);
+  private int bounded(String key, long value, int least, int most) {
+    if (value < least || value > most) {
+      throw new ModelFileException(
+          "%s: metadata %s is %d, allowed %d to %d%s"
+              .formatted(file, key, value, least, most, REMEDY));
+    }
+    return (int) value;
   }
 
-  private <T> T require(String key, Class<T> type, String kind) {
+  private <T> T required(String key, Class<T> type, String wanted) {
     Object value = values.get(key);
     if (value == null) {
       throw new ModelFileException(
-          file + ": the metadata has no " + key + "; take a complete GGUF of the model");
+          "%s: metadata %s is missing, %s is needed%s".formatted(file, key, wanted, REMEDY));
     }
     if (!type.isInstance(value)) {
       throw new ModelFileException(
-          file + ": " + key + " is not " + kind + "; the file is damaged, download it again");
+          "%s: metadata %s is %s, %s is needed%s"
+              .formatted(file, key, describe(value), wanted, REMEDY));
     }
     return type.cast(value);
+  }
+
+  private static String describe(Object value) {
+    if (value instanceof byte[]) {
+      return "a string";
+    } else if (value instanceof byte[][]) {
+      return "an array of strings";
+    } else if (value instanceof long[]) {
+      return "an array of integers";
+    } else if (value instanceof boolean[]) {
+      return "an array of booleans";
+    } else if (value.getClass().isArray()) {
+      return "an array of floats";
+    } else if (value instanceof Long) {
+      return "an integer";
+    } else if (value instanceof Boolean) {
+      return "a boolean";
+    }
+    return "a float";
   }
 }
