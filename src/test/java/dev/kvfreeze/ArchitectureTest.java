@@ -25,8 +25,7 @@ class ArchitectureTest {
   /** Arithmetic that has a twin in {@code lanewise}, which is compiled well on every JDK. */
   private static final Set<String> SLOW_VECTOR_CALLS = Set.of("add", "mul", "fma");
 
-  @ArchTest
-  static final ArchRule freezeImportsNothingOfOurs = importsOnly("freeze");
+  @ArchTest static final ArchRule freezeImportsNothingOfOurs = importsOnly("freeze");
 
   @ArchTest static final ArchRule modelImportsNothingOfOurs = importsOnly("model");
 

@@ -53,8 +53,9 @@ class SourceRulesTest {
   void testsHaveNamesThatTheRunnerTakes() {
     List<String> testClasses =
         new ClassFileImporter()
-            .withImportOption(ImportOption.Predefined.ONLY_INCLUDE_TESTS)
-            .importPackages("dev.kvfreeze").stream()
+                .withImportOption(ImportOption.Predefined.ONLY_INCLUDE_TESTS)
+                .importPackages("dev.kvfreeze")
+                .stream()
                 .filter(SourceRulesTest::declaresTests)
                 .map(SourceRulesTest::outermost)
                 .distinct()

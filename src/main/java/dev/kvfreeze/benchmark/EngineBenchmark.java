@@ -58,7 +58,10 @@ public final class EngineBenchmark implements Callable<Integer> {
   @Option(names = "--decode-tokens", defaultValue = "64")
   private int decodeTokens;
 
-  @Option(names = "--repeats", defaultValue = "3", description = "of each context; the median counts")
+  @Option(
+      names = "--repeats",
+      defaultValue = "3",
+      description = "of each context; the median counts")
   private int repeats;
 
   @Option(names = "--batch", defaultValue = "1", description = "documents at a time")
@@ -79,8 +82,7 @@ public final class EngineBenchmark implements Callable<Integer> {
     PolicyOptions policyOptions = PolicyOptions.defaults().withPageTokens(pageTokens);
     try (Engine engine = Engines.open(model, options, policyOptions, policy, threads)) {
       double loadMillis = (System.nanoTime() - start) / 1e6;
-      int[] tokens =
-          model.tokenizer().encode(Files.readString(textFile), SpecialTokens.AS_TEXT);
+      int[] tokens = model.tokenizer().encode(Files.readString(textFile), SpecialTokens.AS_TEXT);
       run(engine, tokens, 64, 32);
       run(engine, tokens, 512, 32);
       StringJoiner prefill = new StringJoiner(",", "{", "}");

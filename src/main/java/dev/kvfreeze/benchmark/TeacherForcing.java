@@ -18,8 +18,9 @@ import dev.kvfreeze.model.ModelSpec;
 import java.util.List;
 
 /**
- * Feeds a text token by token, whatever the model would have said, with a policy active, and records
- * what it predicts: how a policy's perplexity and its agreement with the full cache are measured.
+ * Feeds a text token by token, whatever the model would have said, with a policy active, and
+ * records what it predicts: how a policy's perplexity and its agreement with the full cache are
+ * measured.
  */
 final class TeacherForcing {
   private TeacherForcing() {}

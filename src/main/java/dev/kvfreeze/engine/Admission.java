@@ -4,8 +4,8 @@ import dev.kvfreeze.cache.KvCache;
 import dev.kvfreeze.freeze.FreezePolicy;
 
 /**
- * Decides whether a document may join the batch: the KV bytes that the policy predicts for it at its
- * peak are reserved until it leaves, so that running documents never fight for pages.
+ * Decides whether a document may join the batch: the KV bytes that the policy predicts for it at
+ * its peak are reserved until it leaves, so that running documents never fight for pages.
  */
 final class Admission {
   private final KvCache cache;

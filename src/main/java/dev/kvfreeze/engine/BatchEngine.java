@@ -118,19 +118,30 @@ final class BatchEngine implements Engine {
     }
     if (request.maxNewTokens() < 1) {
       throw new IllegalArgumentException(
-          "document " + request.id() + ": at least one new token must be asked for, found "
+          "document "
+              + request.id()
+              + ": at least one new token must be asked for, found "
               + request.maxNewTokens());
     }
     if (prompt >= contextLimit) {
       throw new IllegalArgumentException(
-          "document " + request.id() + ": the prompt has " + prompt + " tokens, the context holds "
-              + contextLimit + " with at least one for the output; shorten the document, raise "
+          "document "
+              + request.id()
+              + ": the prompt has "
+              + prompt
+              + " tokens, the context holds "
+              + contextLimit
+              + " with at least one for the output; shorten the document, raise "
               + "engine.context.limit or take a model with a longer context");
     }
     for (int token : request.promptTokens()) {
       if (token < 0 || token >= model.spec().vocabulary()) {
         throw new IllegalArgumentException(
-            "document " + request.id() + ": token " + token + " is outside the vocabulary of "
+            "document "
+                + request.id()
+                + ": token "
+                + token
+                + " is outside the vocabulary of "
                 + model.spec().vocabulary());
       }
     }

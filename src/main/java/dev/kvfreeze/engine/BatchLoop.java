@@ -13,9 +13,10 @@ import java.util.function.Consumer;
 import java.util.function.Supplier;
 
 /**
- * The running batch. One {@link #step} admits what fits, then reads one chunk of one prompt or, when
- * every prompt is read, decodes one token of every document. Prompts come first because a fuller
- * batch makes each later decode step cheaper a token. Engine thread only, but for {@link #snapshot}.
+ * The running batch. One {@link #step} admits what fits, then reads one chunk of one prompt or,
+ * when every prompt is read, decodes one token of every document. Prompts come first because a
+ * fuller batch makes each later decode step cheaper a token. Engine thread only, but for {@link
+ * #snapshot}.
  */
 final class BatchLoop {
   private final Transformer transformer;
@@ -231,8 +232,7 @@ final class BatchLoop {
   }
 
   private void complete(Document document) {
-    Generation generation =
-        document.generation(fullKvBytes(document.cache().length()));
+    Generation generation = document.generation(fullKvBytes(document.cache().length()));
     leave(document);
     finished++;
     publish();

@@ -9,9 +9,9 @@ import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 
 /**
- * A document on its way through the engine: its request, how far it has been read, and what has been
- * generated. Owned by the engine thread once queued; its cache is released exactly once, by {@link
- * #release}.
+ * A document on its way through the engine: its request, how far it has been read, and what has
+ * been generated. Owned by the engine thread once queued; its cache is released exactly once, by
+ * {@link #release}.
  */
 final class Document {
   private final GenerationRequest request;

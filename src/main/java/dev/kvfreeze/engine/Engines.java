@@ -43,7 +43,8 @@ public final class Engines {
       PageLayout layout = new PageLayout(spec.headSize(), options.pageTokens(), options.kvFormat());
       PageMemory memory = device.pageMemory(layout, options.poolBytes());
       KvCache cache =
-          new KvCache(memory, coldStore(layout, options), policy, spec.layers().size(), spec.kvHeads());
+          new KvCache(
+              memory, coldStore(layout, options), policy, spec.layers().size(), spec.kvHeads());
       return new BatchEngine(model, device, cache, policy, options, contextLimit);
     } catch (RuntimeException | Error e) {
       device.close();
@@ -69,7 +70,6 @@ public final class Engines {
   private static ColdStore coldStore(PageLayout layout, EngineOptions options) {
     return options.spillDirectory() == null
         ? new HostColdStore(layout.wordsPerPage(), options.coldBytes())
-        : new SpillColdStore(
-            options.spillDirectory(), layout.wordsPerPage(), options.coldBytes());
+        : new SpillColdStore(options.spillDirectory(), layout.wordsPerPage(), options.coldBytes());
   }
 }

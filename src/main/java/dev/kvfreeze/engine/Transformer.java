@@ -26,6 +26,7 @@ public final class Transformer {
 
   private final int[] positions;
   private final int[] tokens;
+
   /** The residual stream, [maxRows, hidden]. */
   private final Activations residual;
 

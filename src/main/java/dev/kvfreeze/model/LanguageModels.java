@@ -1,7 +1,6 @@
 package dev.kvfreeze.model;
 
 import dev.kvfreeze.model.chat.ChatTemplate;
-
 import dev.kvfreeze.model.gguf.GgufFile;
 import dev.kvfreeze.model.store.FileHash;
 import dev.kvfreeze.model.tensor.TensorData;

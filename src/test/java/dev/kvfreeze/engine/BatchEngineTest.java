@@ -33,8 +33,7 @@ class BatchEngineTest {
   private static List<Generation> generate(
       String policy, EngineOptions options, List<GenerationRequest> requests) throws Exception {
     try (Engine engine = RealModels.engine(model, policy, options)) {
-      List<CompletableFuture<Generation>> futures =
-          requests.stream().map(engine::submit).toList();
+      List<CompletableFuture<Generation>> futures = requests.stream().map(engine::submit).toList();
       List<Generation> results = new ArrayList<>();
       for (CompletableFuture<Generation> future : futures) {
         results.add(future.get());
@@ -47,7 +46,8 @@ class BatchEngineTest {
     List<GenerationRequest> requests = new ArrayList<>();
     for (int i = 0; i < count; i++) {
       requests.add(
-          RealModels.request("document-" + i, RealModels.textTokens(model, 37 * i, 40 + 61 * i), 24));
+          RealModels.request(
+              "document-" + i, RealModels.textTokens(model, 37 * i, 40 + 61 * i), 24));
     }
     return requests;
   }

@@ -28,7 +28,9 @@ public final class RealModels {
   public static Path file(String name) {
     String cache = System.getenv("KVFREEZE_CACHE");
     Path root =
-        cache == null ? Path.of(System.getProperty("user.home"), ".cache", "kvfreeze") : Path.of(cache);
+        cache == null
+            ? Path.of(System.getProperty("user.home"), ".cache", "kvfreeze")
+            : Path.of(cache);
     Path file = root.resolve("models").resolve(name);
     if (!Files.exists(file)) {
       throw new IllegalStateException(file + " is missing; run jobs/fetch-model");
@@ -54,15 +56,10 @@ public final class RealModels {
 
   public static Engine engine(LanguageModel model, String policy, EngineOptions options) {
     return Engines.open(
-        model,
-        options,
-        PolicyOptions.defaults().withPageTokens(options.pageTokens()),
-        policy,
-        2);
+        model, options, PolicyOptions.defaults().withPageTokens(options.pageTokens()), policy, 2);
   }
 
   public static GenerationRequest request(String id, int[] prompt, int maxNewTokens) {
-    return new GenerationRequest(
-        id, prompt, maxNewTokens, SamplingOptions.GREEDY, List.of(), 1);
+    return new GenerationRequest(id, prompt, maxNewTokens, SamplingOptions.GREEDY, List.of(), 1);
   }
 }

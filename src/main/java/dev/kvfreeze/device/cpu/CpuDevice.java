@@ -15,8 +15,8 @@ import dev.kvfreeze.model.tensor.TensorData;
 import java.util.List;
 
 /**
- * The CPU: kernels of the chosen {@link KernelProvider} on a pool of threads. Everything lies on the
- * heap, since the Vector API reads plain arrays alike on every Java from 17 on.
+ * The CPU: kernels of the chosen {@link KernelProvider} on a pool of threads. Everything lies on
+ * the heap, since the Vector API reads plain arrays alike on every Java from 17 on.
  */
 public final class CpuDevice implements Device {
   private final DeviceInfo info;
@@ -81,8 +81,7 @@ public final class CpuDevice implements Device {
 
   @Override
   public void rmsNorm(Activations x, int rows, Weight gain, float epsilon, Activations out) {
-    elementwise.rmsNorm(
-        CpuActivations.of(x), rows, vector(gain), epsilon, CpuActivations.of(out));
+    elementwise.rmsNorm(CpuActivations.of(x), rows, vector(gain), epsilon, CpuActivations.of(out));
   }
 
   @Override

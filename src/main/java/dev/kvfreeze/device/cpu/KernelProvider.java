@@ -12,10 +12,7 @@ import java.util.Optional;
  * @param name {@code vector-512}, {@code vector-256} or {@code scalar}
  */
 public record KernelProvider(
-    String name,
-    MatmulKernels matmul,
-    AttentionKernels attention,
-    ElementwiseKernels elementwise) {
+    String name, MatmulKernels matmul, AttentionKernels attention, ElementwiseKernels elementwise) {
   /** System property naming the provider: {@code auto}, {@code vector} or {@code scalar}. */
   public static final String PROPERTY = "kvfreeze.provider";
 

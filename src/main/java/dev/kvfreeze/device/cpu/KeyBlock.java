@@ -35,8 +35,7 @@ final class KeyBlock {
   private int limit;
 
   /** Begins at the first token of page {@code from}; ends with page {@code to}. */
-  void start(
-      AttentionKernels kernels, CpuPageMemory memory, HeadPages pages, int from, int to) {
+  void start(AttentionKernels kernels, CpuPageMemory memory, HeadPages pages, int from, int to) {
     this.kernels = kernels;
     this.memory = memory;
     this.pages = pages;

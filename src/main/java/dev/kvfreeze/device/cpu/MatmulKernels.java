@@ -44,8 +44,8 @@ interface MatmulKernels {
 
   /**
    * Many rows of activations, bound by arithmetic: {@code sums[sumsOffset + r * 32 + i] += sum over
-   * k of x[xOffset + r * xStride + k] * panel[k * 32 + i]} for {@code rows} rows and {@code columns}
-   * columns.
+   * k of x[xOffset + r * xStride + k] * panel[k * 32 + i]} for {@code rows} rows and {@code
+   * columns} columns.
    */
   void multiplyPanel(
       float[] x,

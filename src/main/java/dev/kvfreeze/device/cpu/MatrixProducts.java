@@ -142,8 +142,7 @@ final class MatrixProducts {
     for (int row = 0; row < rows; row++) {
       int at = (outRow + row) * out.columns() + tile * TILE_ROWS;
       if (tileRows == TILE_ROWS) {
-        kernels.multiplyTile(
-            weight, tile, x, xAt + row * xStride, out.values(), at, own.scales);
+        kernels.multiplyTile(weight, tile, x, xAt + row * xStride, out.values(), at, own.scales);
       } else {
         kernels.multiplyTile(weight, tile, x, xAt + row * xStride, own.tile, 0, own.scales);
         System.arraycopy(own.tile, 0, out.values(), at, tileRows);
@@ -171,7 +170,11 @@ final class MatrixProducts {
       int groupRows = Math.min(GROUP_ROWS, rows - row);
       multiplyChain(own, weight, tile, 0, half, row, groupRows, own.firstSums);
       multiplyChain(own, weight, tile, half, weight.blocks(), row, groupRows, own.secondSums);
-      store(own, groupRows, out, (outRow + row) * out.columns() + tile * TILE_ROWS,
+      store(
+          own,
+          groupRows,
+          out,
+          (outRow + row) * out.columns() + tile * TILE_ROWS,
           weight.tileRows(tile));
     }
   }

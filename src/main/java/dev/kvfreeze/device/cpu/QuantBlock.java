@@ -4,9 +4,8 @@ import dev.kvfreeze.model.tensor.TensorType;
 
 /**
  * Thirty-two neighbouring values of a quantised row, unpacked: value i is {@code quants[i] *
- * scales[i / 16] + minimum}, quants unsigned. For formats without a minimum it is {@code
- * -zeroPoint * scale}. Block layouts are ggml's (ggml-common.h). Filled again and again by one
- * thread.
+ * scales[i / 16] + minimum}, quants unsigned. For formats without a minimum it is {@code -zeroPoint
+ * * scale}. Block layouts are ggml's (ggml-common.h). Filled again and again by one thread.
  */
 final class QuantBlock {
   private static final int SUPER_BLOCKS = 8;

@@ -15,26 +15,71 @@ final class VectorBlockProduct {
 
   /** See {@link AttentionKernels#multiply}. */
   static void multiply(
-      float[] a, int aStride, float[] b, int bStride, float[] c, int cStride, int rows, int columns, int depth) {
+      float[] a,
+      int aStride,
+      float[] b,
+      int bStride,
+      float[] c,
+      int cStride,
+      int rows,
+      int columns,
+      int depth) {
     for (int column = 0; column < columns; column += 2 * LANES) {
       for (int row = 0; row < rows; row += 8) {
-        store8(a, row * aStride, aStride, b, column, bStride, c, row * cStride + column, cStride, depth);
+        store8(
+            a,
+            row * aStride,
+            aStride,
+            b,
+            column,
+            bStride,
+            c,
+            row * cStride + column,
+            cStride,
+            depth);
       }
     }
   }
 
   /** See {@link AttentionKernels#multiplyAdd}. */
   static void multiplyAdd(
-      float[] a, int aStride, float[] b, int bStride, float[] c, int cStride, int rows, int columns, int depth) {
+      float[] a,
+      int aStride,
+      float[] b,
+      int bStride,
+      float[] c,
+      int cStride,
+      int rows,
+      int columns,
+      int depth) {
     for (int column = 0; column < columns; column += 2 * LANES) {
       for (int row = 0; row < rows; row += 8) {
-        add8(a, row * aStride, aStride, b, column, bStride, c, row * cStride + column, cStride, depth);
+        add8(
+            a,
+            row * aStride,
+            aStride,
+            b,
+            column,
+            bStride,
+            c,
+            row * cStride + column,
+            cStride,
+            depth);
       }
     }
   }
 
   private static void store8(
-      float[] a, int aAt, int aStride, float[] b, int bAt, int bStride, float[] c, int cAt, int cStride, int depth) {
+      float[] a,
+      int aAt,
+      int aStride,
+      float[] b,
+      int bAt,
+      int bStride,
+      float[] c,
+      int cAt,
+      int cStride,
+      int depth) {
     FloatVector x0 = FloatVector.zero(FLOATS);
     FloatVector y0 = FloatVector.zero(FLOATS);
     FloatVector x1 = FloatVector.zero(FLOATS);
@@ -99,7 +144,16 @@ final class VectorBlockProduct {
   }
 
   private static void add8(
-      float[] a, int aAt, int aStride, float[] b, int bAt, int bStride, float[] c, int cAt, int cStride, int depth) {
+      float[] a,
+      int aAt,
+      int aStride,
+      float[] b,
+      int bAt,
+      int bStride,
+      float[] c,
+      int cAt,
+      int cStride,
+      int depth) {
     FloatVector x0 = FloatVector.fromArray(FLOATS, c, cAt);
     FloatVector y0 = FloatVector.fromArray(FLOATS, c, cAt + LANES);
     FloatVector x1 = FloatVector.fromArray(FLOATS, c, cAt + cStride);

@@ -194,7 +194,9 @@ final class VectorElementwiseKernels implements ElementwiseKernels {
     return max;
   }
 
-  /** {@code sums[0]} becomes the sum of exp(x - max), {@code sums[1]} that of (max - x) times it. */
+  /**
+   * {@code sums[0]} becomes the sum of exp(x - max), {@code sums[1]} that of (max - x) times it.
+   */
   private static void addRun(float[] x, int offset, int count, float max, float[] sums) {
     FloatVector sum = FloatVector.zero(FLOATS);
     FloatVector moment = FloatVector.zero(FLOATS);

@@ -15,8 +15,8 @@ import jdk.incubator.vector.IntVector;
 /**
  * Dot products of decode over transposed keys. A block is one register of neighbouring tokens; four
  * blocks at a time share the broadcasts of the queries, and up to four queries share the loads of
- * the keys. The lanes of a block beyond a page's tokens compute rubbish that the next block's scores
- * overwrite.
+ * the keys. The lanes of a block beyond a page's tokens compute rubbish that the next block's
+ * scores overwrite.
  */
 final class VectorKeyScores {
   private static final int HIGH_HALF = 0xffff0000;
@@ -154,16 +154,24 @@ final class VectorKeyScores {
       int row = g * stride;
       int left = group - g;
       if (f32) {
-        quad1F32(k0, o0, k1, o1, k2, o2, k3, o3, tokens, words, q, at, scores, row + s0, row + s1, row + s2, row + s3);
+        quad1F32(
+            k0, o0, k1, o1, k2, o2, k3, o3, tokens, words, q, at, scores, row + s0, row + s1,
+            row + s2, row + s3);
         g++;
       } else if (left >= 4) {
-        quad4(k0, o0, k1, o1, k2, o2, k3, o3, tokens, words, q, at, scores, row + s0, row + s1, row + s2, row + s3, stride);
+        quad4(
+            k0, o0, k1, o1, k2, o2, k3, o3, tokens, words, q, at, scores, row + s0, row + s1,
+            row + s2, row + s3, stride);
         g += 4;
       } else if (left == 3) {
-        quad3(k0, o0, k1, o1, k2, o2, k3, o3, tokens, words, q, at, scores, row + s0, row + s1, row + s2, row + s3, stride);
+        quad3(
+            k0, o0, k1, o1, k2, o2, k3, o3, tokens, words, q, at, scores, row + s0, row + s1,
+            row + s2, row + s3, stride);
         g += 3;
       } else {
-        quad1(k0, o0, k1, o1, k2, o2, k3, o3, tokens, words, q, at, scores, row + s0, row + s1, row + s2, row + s3);
+        quad1(
+            k0, o0, k1, o1, k2, o2, k3, o3, tokens, words, q, at, scores, row + s0, row + s1,
+            row + s2, row + s3);
         g++;
       }
     }
@@ -171,8 +179,23 @@ final class VectorKeyScores {
 
   /** One query against four blocks of keys. */
   private static void quad1(
-      int[] k0, int o0, int[] k1, int o1, int[] k2, int o2, int[] k3, int o3,
-      int pageTokens, int words, float[] q, int at, float[] scores, int s0, int s1, int s2, int s3) {
+      int[] k0,
+      int o0,
+      int[] k1,
+      int o1,
+      int[] k2,
+      int o2,
+      int[] k3,
+      int o3,
+      int pageTokens,
+      int words,
+      float[] q,
+      int at,
+      float[] scores,
+      int s0,
+      int s1,
+      int s2,
+      int s3) {
     FloatVector a00 = FloatVector.zero(FLOATS);
     FloatVector a10 = FloatVector.zero(FLOATS);
     FloatVector a20 = FloatVector.zero(FLOATS);
@@ -210,8 +233,24 @@ final class VectorKeyScores {
 
   /** Three queries against four blocks of keys. */
   private static void quad3(
-      int[] k0, int o0, int[] k1, int o1, int[] k2, int o2, int[] k3, int o3,
-      int pageTokens, int words, float[] q, int at, float[] scores, int s0, int s1, int s2, int s3, int stride) {
+      int[] k0,
+      int o0,
+      int[] k1,
+      int o1,
+      int[] k2,
+      int o2,
+      int[] k3,
+      int o3,
+      int pageTokens,
+      int words,
+      float[] q,
+      int at,
+      float[] scores,
+      int s0,
+      int s1,
+      int s2,
+      int s3,
+      int stride) {
     FloatVector a00 = FloatVector.zero(FLOATS);
     FloatVector a01 = FloatVector.zero(FLOATS);
     FloatVector a02 = FloatVector.zero(FLOATS);
@@ -286,8 +325,24 @@ final class VectorKeyScores {
 
   /** Four queries against four blocks of keys. */
   private static void quad4(
-      int[] k0, int o0, int[] k1, int o1, int[] k2, int o2, int[] k3, int o3,
-      int pageTokens, int words, float[] q, int at, float[] scores, int s0, int s1, int s2, int s3, int stride) {
+      int[] k0,
+      int o0,
+      int[] k1,
+      int o1,
+      int[] k2,
+      int o2,
+      int[] k3,
+      int o3,
+      int pageTokens,
+      int words,
+      float[] q,
+      int at,
+      float[] scores,
+      int s0,
+      int s1,
+      int s2,
+      int s3,
+      int stride) {
     FloatVector a00 = FloatVector.zero(FLOATS);
     FloatVector a01 = FloatVector.zero(FLOATS);
     FloatVector a02 = FloatVector.zero(FLOATS);
@@ -380,8 +435,23 @@ final class VectorKeyScores {
 
   /** One query, float32 keys, against four blocks of keys. */
   private static void quad1F32(
-      int[] k0, int o0, int[] k1, int o1, int[] k2, int o2, int[] k3, int o3,
-      int pageTokens, int words, float[] q, int at, float[] scores, int s0, int s1, int s2, int s3) {
+      int[] k0,
+      int o0,
+      int[] k1,
+      int o1,
+      int[] k2,
+      int o2,
+      int[] k3,
+      int o3,
+      int pageTokens,
+      int words,
+      float[] q,
+      int at,
+      float[] scores,
+      int s0,
+      int s1,
+      int s2,
+      int s3) {
     FloatVector a00 = FloatVector.zero(FLOATS);
     FloatVector a10 = FloatVector.zero(FLOATS);
     FloatVector a20 = FloatVector.zero(FLOATS);

@@ -60,12 +60,13 @@ final class VectorMath {
 
   /** exp(-y) for {@code y >= 0}: exactly 0 from {@link #LIMIT} on. */
   static FloatVector expNegative(FloatVector y) {
-    return expHeld(
-            FloatVector.zero(FLOATS).lanewise(VectorOperators.SUB, held(y)))
+    return expHeld(FloatVector.zero(FLOATS).lanewise(VectorOperators.SUB, held(y)))
         .lanewise(VectorOperators.SUB, FloatVector.broadcast(FLOATS, AT_LIMIT));
   }
 
-  /** {@code y >= 0} held to {@link #LIMIT}: as integers, the bits of positive floats are ordered. */
+  /**
+   * {@code y >= 0} held to {@link #LIMIT}: as integers, the bits of positive floats are ordered.
+   */
   static FloatVector held(FloatVector y) {
     return IntVector.broadcast(INTS, LIMIT_BITS)
         .lanewise(VectorOperators.MIN, y.reinterpretAsInts())

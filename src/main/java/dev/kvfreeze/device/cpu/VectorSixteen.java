@@ -129,8 +129,7 @@ final class VectorSixteen {
     for (int w = 0; w < WORD_ROWS; w++) {
       IntVector pair = IntVector.fromArray(INTS, words, at + w * TILE_ROWS);
       sum =
-          FloatVector.broadcast(FLOATS, x[xAt + 2 * w])
-              .lanewise(FMA, Vectors.lowHalves(pair), sum);
+          FloatVector.broadcast(FLOATS, x[xAt + 2 * w]).lanewise(FMA, Vectors.lowHalves(pair), sum);
       sum =
           FloatVector.broadcast(FLOATS, x[xAt + 2 * w + 1])
               .lanewise(FMA, Vectors.highHalves(pair), sum);

@@ -16,8 +16,8 @@ import jdk.incubator.vector.IntVector;
 
 /**
  * Weighted sums of values in decode. A row of words is cut into registers, the last of which may
- * overlap the one before; the sums lie in a panel by register, so that no word is counted twice.
- * Up to four heads share the loads.
+ * overlap the one before; the sums lie in a panel by register, so that no word is counted twice. Up
+ * to four heads share the loads.
  */
 final class VectorValueSums {
   private static final int HIGH_HALF = 0xffff0000;
@@ -113,7 +113,16 @@ final class VectorValueSums {
   }
 
   private static void sum1x2(
-      int[] v, int offset, int words, int step, int count, float[] p, int at, float[] panel, int to, int width) {
+      int[] v,
+      int offset,
+      int words,
+      int step,
+      int count,
+      float[] p,
+      int at,
+      float[] panel,
+      int to,
+      int width) {
     int half = width >> 1;
     FloatVector l00 = FloatVector.fromArray(FLOATS, panel, to);
     FloatVector h00 = FloatVector.fromArray(FLOATS, panel, to + half);
@@ -140,7 +149,15 @@ final class VectorValueSums {
   }
 
   private static void sum1x1(
-      int[] v, int offset, int words, int count, float[] p, int at, float[] panel, int to, int width) {
+      int[] v,
+      int offset,
+      int words,
+      int count,
+      float[] p,
+      int at,
+      float[] panel,
+      int to,
+      int width) {
     int half = width >> 1;
     FloatVector l00 = FloatVector.fromArray(FLOATS, panel, to);
     FloatVector h00 = FloatVector.fromArray(FLOATS, panel, to + half);
@@ -158,7 +175,17 @@ final class VectorValueSums {
   }
 
   private static void sum3x2(
-      int[] v, int offset, int words, int step, int count, float[] p, int at, int stride, float[] panel, int to, int width) {
+      int[] v,
+      int offset,
+      int words,
+      int step,
+      int count,
+      float[] p,
+      int at,
+      int stride,
+      float[] panel,
+      int to,
+      int width) {
     int half = width >> 1;
     FloatVector l00 = FloatVector.fromArray(FLOATS, panel, to);
     FloatVector h00 = FloatVector.fromArray(FLOATS, panel, to + half);
@@ -211,7 +238,16 @@ final class VectorValueSums {
   }
 
   private static void sum3x1(
-      int[] v, int offset, int words, int count, float[] p, int at, int stride, float[] panel, int to, int width) {
+      int[] v,
+      int offset,
+      int words,
+      int count,
+      float[] p,
+      int at,
+      int stride,
+      float[] panel,
+      int to,
+      int width) {
     int half = width >> 1;
     FloatVector l00 = FloatVector.fromArray(FLOATS, panel, to);
     FloatVector h00 = FloatVector.fromArray(FLOATS, panel, to + half);
@@ -243,7 +279,17 @@ final class VectorValueSums {
   }
 
   private static void sum4x2(
-      int[] v, int offset, int words, int step, int count, float[] p, int at, int stride, float[] panel, int to, int width) {
+      int[] v,
+      int offset,
+      int words,
+      int step,
+      int count,
+      float[] p,
+      int at,
+      int stride,
+      float[] panel,
+      int to,
+      int width) {
     int half = width >> 1;
     FloatVector l00 = FloatVector.fromArray(FLOATS, panel, to);
     FloatVector h00 = FloatVector.fromArray(FLOATS, panel, to + half);
@@ -309,7 +355,16 @@ final class VectorValueSums {
   }
 
   private static void sum4x1(
-      int[] v, int offset, int words, int count, float[] p, int at, int stride, float[] panel, int to, int width) {
+      int[] v,
+      int offset,
+      int words,
+      int count,
+      float[] p,
+      int at,
+      int stride,
+      float[] panel,
+      int to,
+      int width) {
     int half = width >> 1;
     FloatVector l00 = FloatVector.fromArray(FLOATS, panel, to);
     FloatVector h00 = FloatVector.fromArray(FLOATS, panel, to + half);
@@ -348,7 +403,15 @@ final class VectorValueSums {
   }
 
   private static void sum1x2F32(
-      int[] v, int offset, int words, int step, int count, float[] p, int at, float[] panel, int to) {
+      int[] v,
+      int offset,
+      int words,
+      int step,
+      int count,
+      float[] p,
+      int at,
+      float[] panel,
+      int to) {
     FloatVector l00 = FloatVector.fromArray(FLOATS, panel, to);
     FloatVector l01 = FloatVector.fromArray(FLOATS, panel, to + LANES);
     for (int t = 0; t < count; t++) {

@@ -34,8 +34,7 @@ final class Vectors {
   static FloatVector lowHalves(IntVector words) {
     FloatVector value =
         FloatVector.broadcast(FLOATS, HalfFloats.REBIAS)
-            .lanewise(
-                MUL, words.lanewise(AND, 0x7fff).lanewise(LSHL, 13).reinterpretAsFloats());
+            .lanewise(MUL, words.lanewise(AND, 0x7fff).lanewise(LSHL, 13).reinterpretAsFloats());
     return words
         .lanewise(AND, 0x8000)
         .lanewise(LSHL, 16)

@@ -4,8 +4,8 @@ import dev.kvfreeze.model.gguf.GgufMetadata;
 import java.nio.charset.StandardCharsets;
 
 /**
- * Byte-level BPE as of GPT-2: every byte is a printable character of the vocabulary, and pairs merge
- * in the order of {@code tokenizer.ggml.merges}.
+ * Byte-level BPE as of GPT-2: every byte is a printable character of the vocabulary, and pairs
+ * merge in the order of {@code tokenizer.ggml.merges}.
  */
 final class ByteLevelEncoder implements TextEncoder {
   private static final String MERGES = "tokenizer.ggml.merges";
@@ -22,7 +22,9 @@ final class ByteLevelEncoder implements TextEncoder {
   private final int[] mergedId;
 
   ByteLevelEncoder(
-      GgufMetadata metadata, Vocabulary vocabulary, PreTokenizer preTokenizer,
+      GgufMetadata metadata,
+      Vocabulary vocabulary,
+      PreTokenizer preTokenizer,
       boolean ignoreMerges) {
     this.vocabulary = vocabulary;
     this.preTokenizer = preTokenizer;
@@ -45,7 +47,12 @@ final class ByteLevelEncoder implements TextEncoder {
     }
     if (space >= merge.length - 1) {
       throw Vocabulary.damaged(
-          metadata, MERGES + ": entry " + rank + " is '" + Vocabulary.shown(merge)
+          metadata,
+          MERGES
+              + ": entry "
+              + rank
+              + " is '"
+              + Vocabulary.shown(merge)
               + "', not two tokens with a space between");
     }
     byte[] joined = new byte[merge.length - 1];
@@ -56,8 +63,15 @@ final class ByteLevelEncoder implements TextEncoder {
     int both = vocabulary.find(joined, 0, joined.length);
     if (left < 0 || right < 0 || both < 0) {
       throw Vocabulary.damaged(
-          metadata, MERGES + ": entry " + rank + ", '" + Vocabulary.shown(merge)
-              + "', names a token that " + Vocabulary.TOKENS + " does not have");
+          metadata,
+          MERGES
+              + ": entry "
+              + rank
+              + ", '"
+              + Vocabulary.shown(merge)
+              + "', names a token that "
+              + Vocabulary.TOKENS
+              + " does not have");
     }
     ranks.putIfAbsent((long) left << 32 | right, rank);
     mergedId[rank] = both;

@@ -3,9 +3,9 @@ package dev.kvfreeze.model.tokenizer;
 import java.util.Arrays;
 
 /**
- * Merges neighbouring symbols of a segment, best pair first and leftmost among equals (BPE, Sennrich
- * et al., arXiv 1508.07909), in O(n log n) by a heap with outdated entries skipped. Scratch space of
- * one encode call; not for several threads.
+ * Merges neighbouring symbols of a segment, best pair first and leftmost among equals (BPE,
+ * Sennrich et al., arXiv 1508.07909), in O(n log n) by a heap with outdated entries skipped.
+ * Scratch space of one encode call; not for several threads.
  */
 final class PairMerger {
   /** What two neighbouring symbols become. */

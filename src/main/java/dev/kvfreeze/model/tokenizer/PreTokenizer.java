@@ -43,9 +43,7 @@ final class PreTokenizer {
           Map.entry("llama-bpe", LLAMA3),
           Map.entry("llama3", LLAMA3),
           Map.entry("llama-v3", LLAMA3),
-          Map.entry(
-              "default",
-              List.of("[\\p{P}$+<=>^~|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]")));
+          Map.entry("default", List.of("[\\p{P}$+<=>^~|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]")));
 
   private final List<Pattern> patterns;
 

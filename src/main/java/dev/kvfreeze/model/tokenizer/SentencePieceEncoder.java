@@ -8,9 +8,9 @@ import java.util.Arrays;
  * pair whose joined text is the token of the highest score merges first; characters without a token
  * fall back to byte tokens.
  *
- * <p>There is no pre-tokenizer, so one heap over a whole document would be needed. A merge can never
- * join two characters that stand side by side in no token, though, so the text is cut there, which
- * changes no id and keeps segments to a word or so.
+ * <p>There is no pre-tokenizer, so one heap over a whole document would be needed. A merge can
+ * never join two characters that stand side by side in no token, though, so the text is cut there,
+ * which changes no id and keeps segments to a word or so.
  */
 final class SentencePieceEncoder implements TextEncoder {
   private static final byte[] SPACE_MARK = "\u2581".getBytes(StandardCharsets.UTF_8);

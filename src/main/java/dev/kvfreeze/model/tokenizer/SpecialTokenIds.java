@@ -22,18 +22,46 @@ record SpecialTokenIds(int begin, boolean addBegin, int[] ends) {
   /** Tokens that end a generation whatever the file declares; not marked special by that. */
   private static final List<String> INFILL_END_TEXTS =
       List.of(
-          "<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]", "<|fim_repo|>", "<|repo_name|>",
-          "<fim-repo>", "<REPO>", "<reponame>", "<|file_sep|>");
+          "<|fim_pad|>",
+          "<fim-pad>",
+          "<fim_pad>",
+          "<PAD>",
+          "[PAD]",
+          "<|fim_repo|>",
+          "<|repo_name|>",
+          "<fim-repo>",
+          "<REPO>",
+          "<reponame>",
+          "<|file_sep|>");
 
   private static final List<String> END_TEXTS =
       List.of(
-          "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>",
-          "<end_of_turn>", "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]",
-          "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>");
+          "<|eot_id|>",
+          "<|im_end|>",
+          "<|end|>",
+          "<|return|>",
+          "<|call|>",
+          "<|flush|>",
+          "<|calls|>",
+          "<end_of_turn>",
+          "<|endoftext|>",
+          "</s>",
+          "<|eom_id|>",
+          "<EOT>",
+          "_<EOT>",
+          "[EOT]",
+          "[EOS]",
+          "<|end_of_text|>",
+          "<end_of_utterance>",
+          "<eos>",
+          "<turn|>");
 
   /** Reads the ids; texts that can only be end tokens are marked special in the vocabulary. */
   static SpecialTokenIds read(
-      GgufMetadata metadata, Vocabulary vocabulary, int defaultBegin, int defaultEnd,
+      GgufMetadata metadata,
+      Vocabulary vocabulary,
+      int defaultBegin,
+      int defaultEnd,
       boolean defaultAddBegin) {
     TreeSet<Integer> ends = new TreeSet<>();
     for (String key : END_KEYS) {
@@ -55,7 +83,10 @@ record SpecialTokenIds(int begin, boolean addBegin, int[] ends) {
       }
     }
     int begin =
-        id(metadata, vocabulary, "tokenizer.ggml.bos_token_id",
+        id(
+            metadata,
+            vocabulary,
+            "tokenizer.ggml.bos_token_id",
             defaultBegin < vocabulary.size() ? defaultBegin : -1);
     boolean addBegin = metadata.flagOr("tokenizer.ggml.add_bos_token", defaultAddBegin);
     return new SpecialTokenIds(
@@ -70,15 +101,15 @@ record SpecialTokenIds(int begin, boolean addBegin, int[] ends) {
     return id;
   }
 
-  private static int id(
-      GgufMetadata metadata, Vocabulary vocabulary, String key, int fallback) {
+  private static int id(GgufMetadata metadata, Vocabulary vocabulary, String key, int fallback) {
     if (!metadata.contains(key)) {
       return fallback;
     }
     long id = metadata.integer(key);
     if (id < 0 || id >= vocabulary.size()) {
       throw Vocabulary.damaged(
-          metadata, key + " is " + id + ", the vocabulary has the ids 0 to " + (vocabulary.size() - 1));
+          metadata,
+          key + " is " + id + ", the vocabulary has the ids 0 to " + (vocabulary.size() - 1));
     }
     return (int) id;
   }

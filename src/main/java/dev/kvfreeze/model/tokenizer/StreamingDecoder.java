@@ -43,7 +43,8 @@ public final class StreamingDecoder {
       if (b >= 0x80 && b < 0xC0) {
         continue;
       }
-      int length = b >= 0xC2 && b < 0xE0 ? 2 : b >= 0xE0 && b < 0xF0 ? 3 : b >= 0xF0 && b < 0xF5 ? 4 : 1;
+      int length =
+          b >= 0xC2 && b < 0xE0 ? 2 : b >= 0xE0 && b < 0xF0 ? 3 : b >= 0xF0 && b < 0xF5 ? 4 : 1;
       boolean possible = length > back && (back == 1 || secondPossible(b, bytes, back));
       return possible ? back : 0;
     }

@@ -17,9 +17,9 @@ public interface Tokenizer extends AutoCloseable {
   int[] encode(String text, SpecialTokens specialTokens);
 
   /**
-   * Token ids of the parts as one text: tokens may reach over the seams, except that a special token
-   * counts only where it lies in parts that are parsed. (An implementation that cannot do this
-   * encodes each part alone.)
+   * Token ids of the parts as one text: tokens may reach over the seams, except that a special
+   * token counts only where it lies in parts that are parsed. (An implementation that cannot do
+   * this encodes each part alone.)
    */
   default int[] encode(List<TextPart> parts) {
     return parts.stream()

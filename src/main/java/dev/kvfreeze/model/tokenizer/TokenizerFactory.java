@@ -22,7 +22,11 @@ public final class TokenizerFactory {
       case "llama" -> sentencePiece(metadata);
       default ->
           throw new ModelFileException(
-              metadata.file() + ": " + MODEL + " is '" + model
+              metadata.file()
+                  + ": "
+                  + MODEL
+                  + " is '"
+                  + model
                   + "'; gpt2 (byte-level BPE) and llama (SentencePiece BPE) are supported; take a model"
                   + " with one of these");
     };
@@ -33,8 +37,14 @@ public final class TokenizerFactory {
     PreTokenizer preTokenizer = PreTokenizer.of(name);
     if (preTokenizer == null) {
       throw new ModelFileException(
-          metadata.file() + ": " + PRE + " is '" + name + "', supported are "
-              + String.join(", ", PreTokenizer.names()) + "; take a model with one of these");
+          metadata.file()
+              + ": "
+              + PRE
+              + " is '"
+              + name
+              + "', supported are "
+              + String.join(", ", PreTokenizer.names())
+              + "; take a model with one of these");
     }
     Vocabulary vocabulary = Vocabulary.read(metadata);
     boolean ignoreMerges = PreTokenizer.ignoresMerges(name);
@@ -52,7 +62,10 @@ public final class TokenizerFactory {
     long unknown = metadata.integerOr("tokenizer.ggml.unknown_token_id", 0);
     if (unknown < 0 || unknown >= vocabulary.size()) {
       throw Vocabulary.damaged(
-          metadata, "tokenizer.ggml.unknown_token_id is " + unknown + ", the vocabulary has the ids 0 to "
+          metadata,
+          "tokenizer.ggml.unknown_token_id is "
+              + unknown
+              + ", the vocabulary has the ids 0 to "
               + (vocabulary.size() - 1));
     }
     return new VocabularyTokenizer(

@@ -36,8 +36,9 @@ final class Vocabulary {
   static Vocabulary read(GgufMetadata metadata) {
     byte[][] texts = metadata.byteStrings(TOKENS);
     if (texts.length == 0 || texts.length > MAX_TOKENS) {
-      throw damaged(metadata, TOKENS + " has " + texts.length + " tokens, 1 to " + MAX_TOKENS
-          + " are possible");
+      throw damaged(
+          metadata,
+          TOKENS + " has " + texts.length + " tokens, 1 to " + MAX_TOKENS + " are possible");
     }
     TokenKind[] kinds = new TokenKind[texts.length];
     Arrays.fill(kinds, TokenKind.NORMAL);
@@ -47,7 +48,8 @@ final class Vocabulary {
       for (int id = 0; id < types.length; id++) {
         kinds[id] = TokenKind.of(types[id]);
         if (kinds[id] == null) {
-          throw damaged(metadata, TYPES + " of token " + id + " is " + types[id] + ", 1 to 6 are known");
+          throw damaged(
+              metadata, TYPES + " of token " + id + " is " + types[id] + ", 1 to 6 are known");
         }
       }
     }
@@ -68,8 +70,16 @@ final class Vocabulary {
     for (int id = 0; id < texts.length; id++) {
       byte[] text = texts[id];
       if (text.length > MAX_TOKEN_BYTES) {
-        throw damaged(metadata, TOKENS + ": token " + id + " has " + text.length + " bytes, at most "
-            + MAX_TOKEN_BYTES + " are possible");
+        throw damaged(
+            metadata,
+            TOKENS
+                + ": token "
+                + id
+                + " has "
+                + text.length
+                + " bytes, at most "
+                + MAX_TOKEN_BYTES
+                + " are possible");
       }
       if (text.length == 0) {
         continue; // Some files fill gaps with empty tokens; no text leads to them.
@@ -77,8 +87,16 @@ final class Vocabulary {
       int slot = hash(text, 0, text.length) & mask;
       while (slots[slot] >= 0) {
         if (Arrays.equals(texts[slots[slot]], text)) {
-          throw damaged(metadata, TOKENS + ": tokens " + slots[slot] + " and " + id + " are the same, '"
-              + shown(text) + "'");
+          throw damaged(
+              metadata,
+              TOKENS
+                  + ": tokens "
+                  + slots[slot]
+                  + " and "
+                  + id
+                  + " are the same, '"
+                  + shown(text)
+                  + "'");
         }
         slot = (slot + 1) & mask;
       }

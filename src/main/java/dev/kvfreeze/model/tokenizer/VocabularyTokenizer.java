@@ -68,7 +68,8 @@ final class VocabularyTokenizer implements Tokenizer {
   private static boolean trusted(List<TextPart> parts, int[] ends, int from, int to) {
     int start = 0;
     for (int i = 0; i < ends.length && start < to; i++) {
-      if (ends[i] > from && ends[i] > start
+      if (ends[i] > from
+          && ends[i] > start
           && parts.get(i).specialTokens() == SpecialTokens.AS_TEXT) {
         return false;
       }

@@ -11,7 +11,8 @@ import java.util.Locale;
  * memory reaches in the same JVM. Run it in several JVMs; a kernel may be compiled badly in one.
  *
  * <pre>java --add-modules jdk.incubator.vector -cp target/classes:target/test-classes \
- *   dev.kvfreeze.device.cpu.KernelBenchmark [threads] [type of the layers] [type of the table]</pre>
+ *   dev.kvfreeze.device.cpu.KernelBenchmark [threads] [type of the layers] [type of the table]
+ * </pre>
  */
 public final class KernelBenchmark {
   private static final int HIDDEN = 576;
@@ -39,11 +40,7 @@ public final class KernelBenchmark {
     KernelBenchmark benchmark = new KernelBenchmark(threads);
     System.out.printf(
         "java %s, %s, %d threads, layers %s, table %s%n",
-        Runtime.version().feature(),
-        KernelProvider.choose().name(),
-        threads,
-        layers,
-        table);
+        Runtime.version().feature(), KernelProvider.choose().name(), threads, layers, table);
     benchmark.load(layers, table);
     benchmark.run();
     benchmark.pool.close();
@@ -74,7 +71,8 @@ public final class KernelBenchmark {
   }
 
   private void run() {
-    long layerBytes = steps.stream().flatMap(Arrays::stream).mapToLong(w -> w.residentBytes()).sum();
+    long layerBytes =
+        steps.stream().flatMap(Arrays::stream).mapToLong(w -> w.residentBytes()).sum();
     long weights =
         steps.stream().flatMap(Arrays::stream).mapToLong(w -> (long) w.rows() * w.columns()).sum();
     double roof = roof(128 << 20);
@@ -82,10 +80,8 @@ public final class KernelBenchmark {
     for (int rows : new int[] {1, 2, 3, 4, 6, 8}) {
       report("layers, rows " + rows, layers(rows), layerBytes, 2.0 * weights * rows, roof);
     }
-    report(
-        "table, rows 1", table(1), table.residentBytes(), 2.0 * VOCABULARY * HIDDEN, roof);
-    report(
-        "table, rows 8", table(8), table.residentBytes(), 16.0 * VOCABULARY * HIDDEN, roof);
+    report("table, rows 1", table(1), table.residentBytes(), 2.0 * VOCABULARY * HIDDEN, roof);
+    report("table, rows 8", table(8), table.residentBytes(), 16.0 * VOCABULARY * HIDDEN, roof);
     double both = layers(1) + table(1);
     report("token", both, layerBytes + table.residentBytes(), 0, roof);
     for (int rows : new int[] {32, 128, 512}) {

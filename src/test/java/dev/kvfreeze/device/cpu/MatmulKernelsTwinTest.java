@@ -118,7 +118,8 @@ class MatmulKernelsTwinTest {
             alone[1] = out2.values();
           }
           // The last row of x is in every batch.
-          assertThat(row(out1, batch - 1)).as("%d threads, %d rows", threads, batch)
+          assertThat(row(out1, batch - 1))
+              .as("%d threads, %d rows", threads, batch)
               .isEqualTo(alone[0]);
           assertThat(row(out2, batch - 1)).isEqualTo(alone[1]);
         }
@@ -127,8 +128,7 @@ class MatmulKernelsTwinTest {
   }
 
   private static float[] row(CpuActivations x, int row) {
-    return java.util.Arrays.copyOfRange(
-        x.values(), row * x.columns(), (row + 1) * x.columns());
+    return java.util.Arrays.copyOfRange(x.values(), row * x.columns(), (row + 1) * x.columns());
   }
 
   @Test

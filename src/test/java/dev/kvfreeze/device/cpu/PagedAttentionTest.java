@@ -75,8 +75,7 @@ class PagedAttentionTest {
       AttentionCase.Pages kind,
       int window) {
     AttentionShape shape =
-        new AttentionShape(
-            2 * group, 2, headSize, (float) (1 / Math.sqrt(headSize)), window);
+        new AttentionShape(2 * group, 2, headSize, (float) (1 / Math.sqrt(headSize)), window);
     AttentionCase layer = new AttentionCase(shape, page, format, 31 * context + rows);
     layer.add(context, rows, kind, 1f).wantMass();
     layer.write(pool);
@@ -138,8 +137,7 @@ class PagedAttentionTest {
     float[] mass = masses(layer);
     CpuActivations single = layer.output();
     for (AttentionCase.Sequence s : layer.sequences) {
-      attention.attend(
-          layer.queries(), layer.shape, layer.memory, List.of(s.segment), single);
+      attention.attend(layer.queries(), layer.shape, layer.memory, List.of(s.segment), single);
     }
     assertThat(single.values()).containsExactly(batch.values());
     assertThat(masses(layer)).containsExactly(mass);
@@ -172,8 +170,7 @@ class PagedAttentionTest {
     AttentionCase layer = new AttentionCase(shape, 16, KvFormat.BF16, 77);
     int[][] sizes = {{1, 1}, {700, 1}, {17, 1}, {300, 97}, {1300, 1}, {150, 7}};
     for (int[] size : sizes) {
-      AttentionCase.Sequence s =
-          layer.add(size[0], size[1], AttentionCase.Pages.FROZEN, 1f);
+      AttentionCase.Sequence s = layer.add(size[0], size[1], AttentionCase.Pages.FROZEN, 1f);
       if (wantMass) {
         s.wantMass();
       }

@@ -29,7 +29,8 @@ class TokenizerReferenceTest {
   }
 
   private static JsonNode reference() throws IOException {
-    try (InputStream in = TokenizerReferenceTest.class.getResourceAsStream("/tokenizer/reference.json")) {
+    try (InputStream in =
+        TokenizerReferenceTest.class.getResourceAsStream("/tokenizer/reference.json")) {
       return new ObjectMapper().readTree(in);
     }
   }
@@ -51,19 +52,25 @@ class TokenizerReferenceTest {
         JsonNode expected = cases.get(i);
         String name = i + " " + new ObjectMapper().writeValueAsString(text);
         int[] parsed = tokenizer.encode(text, SpecialTokens.PARSE);
-        softly.assertThat(tokenizer.encode(text, SpecialTokens.AS_TEXT))
-            .as(name + " as text").isEqualTo(ints(expected.get("plain")));
+        softly
+            .assertThat(tokenizer.encode(text, SpecialTokens.AS_TEXT))
+            .as(name + " as text")
+            .isEqualTo(ints(expected.get("plain")));
         softly.assertThat(parsed).as(name + " parsed").isEqualTo(ints(expected.get("parsed")));
         byte[] bytes = HexFormat.of().parseHex(expected.get("parsed_bytes").asText());
-        softly.assertThat(tokenizer.decode(parsed))
-            .as(name + " decoded").isEqualTo(new String(bytes, StandardCharsets.UTF_8));
+        softly
+            .assertThat(tokenizer.decode(parsed))
+            .as(name + " decoded")
+            .isEqualTo(new String(bytes, StandardCharsets.UTF_8));
         StringBuilder streamed = new StringBuilder();
         StreamingDecoder decoder = new StreamingDecoder(tokenizer);
         for (int id : parsed) {
           streamed.append(decoder.append(id));
         }
-        softly.assertThat(streamed.append(decoder.flush()).toString())
-            .as(name + " streamed").isEqualTo(tokenizer.decode(parsed));
+        softly
+            .assertThat(streamed.append(decoder.flush()).toString())
+            .as(name + " streamed")
+            .isEqualTo(tokenizer.decode(parsed));
       }
     }
     softly.assertAll();

@@ -17,7 +17,8 @@ class TokenizerScaleTest {
     int[] ids =
         Assertions.assertTimeout(
             Duration.ofSeconds(60), () -> tokenizer.encode(text, SpecialTokens.AS_TEXT));
-    System.out.printf("%s: %d ids in %d ms%n", name, ids.length, (System.nanoTime() - start) / 1_000_000);
+    System.out.printf(
+        "%s: %d ids in %d ms%n", name, ids.length, (System.nanoTime() - start) / 1_000_000);
     assertThat(tokenizer.decode(ids)).as(name).isEqualTo(text);
   }
 
@@ -30,8 +31,11 @@ class TokenizerScaleTest {
       System.out.printf("%s: opened in %d ms%n", model, (System.nanoTime() - start) / 1_000_000);
     }
     try (Tokenizer tokenizer = TokenizerReferenceTest.open(model)) {
-      encodes(tokenizer, "prose",
-          "The quick brown fox, it's 1234 jumping over the lazy dog's caf\u00e9.\n".repeat(150_000));
+      encodes(
+          tokenizer,
+          "prose",
+          "The quick brown fox, it's 1234 jumping over the lazy dog's caf\u00e9.\n"
+              .repeat(150_000));
       encodes(tokenizer, "letters", "a".repeat(MEGABYTE));
       encodes(tokenizer, "spaces", " ".repeat(MEGABYTE));
       encodes(tokenizer, "newlines", "\n".repeat(MEGABYTE));
