@@ -1,5 +1,13 @@
 package dev.kvfreeze.cache;
 
-/** Pages moved and bytes copied since the sequence was opened. */
+/**
+ * What a sequence has moved since it was opened.
+ *
+ * @param frozenPages pages frozen, each time counted
+ * @param thawedPages pages thawed, each time counted
+ * @param bytesToCold copied to the cold store
+ * @param bytesFromCold copied back
+ * @param deferredThaws thaws that found no free slot and left the page frozen
+ */
 public record CacheTraffic(
-    long frozenPages, long thawedPages, long bytesToCold, long bytesFromCold) {}
+    long frozenPages, long thawedPages, long bytesToCold, long bytesFromCold, long deferredThaws) {}

@@ -1,14 +1,14 @@
 package dev.kvfreeze.cache;
 
 /**
- * What one sequence's cache holds.
+ * What a sequence occupies now.
  *
- * @param activePages pages on the device, all heads of all layers
- * @param frozenPages frozen pages, all heads
- * @param activeTokens tokens a head attends to, mean over heads
- * @param frozenTokens tokens a head has frozen, mean over heads
+ * @param activePages pages on the device, all layers and heads
+ * @param frozenPages pages in the cold store only, all layers and heads
+ * @param activeTokens tokens a head attends to, mean over layers and heads
+ * @param frozenTokens tokens a head has frozen, mean over layers and heads
  * @param residentBytes of the active pages
- * @param coldBytes of its pages in the cold store
+ * @param coldBytes in the cold store, backups of active pages included
  */
 public record CacheUsage(
     long activePages,

@@ -1,29 +1,31 @@
 package dev.kvfreeze.cache;
 
 /**
- * Where pages are kept while they are frozen. A page is stored once, when it fills, and may be loaded
- * any number of times; what is loaded is bit-equal to what was stored. Engine thread only.
+ * Where the copies of full pages lie, off the device. All pages of a store have the same number of
+ * words. Engine thread only.
  */
 public interface ColdStore extends AutoCloseable {
   /**
-   * Copies a page in from {@code words[offset ..]} and returns its handle.
+   * Keeps a copy of {@code words[offset .. offset + wordsPerPage)}.
    *
-   * @throws ColdStoreFullException when the limit or the disk is reached
+   * @return its handle; handles that were released are used again
+   * @throws ColdStoreFullException when there is no room; the pages already stored are unharmed
    */
   long store(int[] words, int offset);
 
-  /** Copies a page out. */
+  /** Copies a stored page, bit for bit, to {@code words[offset .. offset + wordsPerPage)}. */
   void load(long handle, int[] words, int offset);
 
-  /** Forgets a page; its room is used again. */
+  /** Forgets a page. */
   void release(long handle);
 
-  /** Bytes of the pages now held. */
+  /** Bytes of the pages now stored. */
   long bytes();
 
+  /** Most bytes it may hold. */
   long limitBytes();
 
-  /** Frees everything; safe to call twice. */
+  /** Frees everything; closing twice is safe. */
   @Override
   void close();
 }

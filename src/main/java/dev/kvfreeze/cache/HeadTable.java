@@ -2,150 +2,109 @@ package dev.kvfreeze.cache;
 
 import dev.kvfreeze.device.HeadPages;
 import dev.kvfreeze.freeze.HeadPolicy;
-import dev.kvfreeze.freeze.HeadView;
 import java.util.Arrays;
 
 /**
- * The page table of one KV head of one layer of one sequence: where each logical page lies, and the
- * list of active ones that attention reads. Its owner, {@link SequenceCache}, acquires and releases
- * the slots.
+ * The page table of one KV head of one layer: for each logical page its slot, or {@link #NONE} when
+ * frozen, and its cold handle, or {@link #NONE} when not backed up. {@link #pages} is the list of
+ * the active ones that the attention kernel reads.
  */
-final class HeadTable implements HeadView {
-  static final int FROZEN = -1;
-  static final long NO_BACKUP = -1;
+final class HeadTable {
+  static final int NONE = -1;
 
-  private final int layer;
-  private final int pageTokens;
+  final int layer;
   final HeadPolicy policy;
-  final HeadPages active = new HeadPages();
+  final HeadPages pages = new HeadPages();
+  int count;
+  int[] slots = new int[16];
+  long[] handles = new long[16];
 
-  /** Slot by logical page, {@link #FROZEN} for a frozen one. */
-  private int[] slots = new int[16];
+  /** Index in {@link #pages} of each page that was active when the list was last rebuilt. */
+  private int[] listed = new int[16];
 
-  /** Handle in the cold store by logical page, {@link #NO_BACKUP} before it is stored. */
-  private long[] backups = new long[16];
+  /** First logical page that moved since the list was rebuilt. */
+  private int firstMoved = Integer.MAX_VALUE;
 
-  /** Place in {@link #active} by logical page; meaningful for active pages. */
-  private int[] places = new int[16];
-
-  private int pageCount;
-  private int length;
-  private boolean changed;
-
-  HeadTable(int layer, int pageTokens, HeadPolicy policy) {
+  HeadTable(int layer, HeadPolicy policy) {
     this.layer = layer;
-    this.pageTokens = pageTokens;
     this.policy = policy;
   }
 
-  @Override
-  public int layer() {
-    return layer;
-  }
-
-  @Override
-  public int pageCount() {
-    return pageCount;
-  }
-
-  @Override
-  public int pageTokens() {
-    return pageTokens;
-  }
-
-  @Override
-  public int length() {
-    return length;
-  }
-
-  @Override
-  public boolean active(int page) {
-    return slots[page] != FROZEN;
-  }
-
-  @Override
-  public float mass(int page) {
-    return slots[page] == FROZEN ? 0 : active.mass[places[page]];
-  }
-
-  int slot(int page) {
-    return slots[page];
-  }
-
-  long backup(int page) {
-    return backups[page];
-  }
-
-  void backup(int page, long handle) {
-    backups[page] = handle;
-  }
-
-  /** Adds an empty page at the end. */
-  void append(int slot) {
-    if (pageCount == slots.length) {
-      int size = 2 * pageCount;
-      slots = Arrays.copyOf(slots, size);
-      backups = Arrays.copyOf(backups, size);
-      places = Arrays.copyOf(places, size);
+  /** Adds an active page at the end. */
+  void append(int slot, int firstPosition) {
+    if (count == slots.length) {
+      slots = Arrays.copyOf(slots, 2 * count);
+      handles = Arrays.copyOf(handles, 2 * count);
+      listed = Arrays.copyOf(listed, 2 * count);
     }
-    slots[pageCount] = slot;
-    backups[pageCount] = NO_BACKUP;
-    active.ensure(active.count + 1);
-    places[pageCount] = active.count;
-    active.slots[active.count] = slot;
-    active.firstPositions[active.count] = pageCount * pageTokens;
-    active.count++;
-    pageCount++;
+    slots[count] = slot;
+    handles[count] = NONE;
+    int index = pages.count;
+    pages.ensure(index + 1);
+    pages.slots[index] = slot;
+    pages.firstPositions[index] = firstPosition;
+    pages.mass[index] = 0;
+    listed[count] = index;
+    pages.count = index + 1;
+    count++;
   }
 
-  /** Sets the sequence's length; pages for it have been appended. */
-  void length(int tokens) {
-    int firstChanged = Math.min(length, tokens) / pageTokens;
-    length = tokens;
-    for (int place = active.count - 1; place >= 0; place--) {
-      int first = active.firstPositions[place];
-      if (first / pageTokens < firstChanged) {
-        break;
-      }
-      active.tokenCounts[place] = Math.min(pageTokens, tokens - first);
-    }
+  boolean active(int page) {
+    return slots[page] >= 0;
   }
 
-  /** Marks a page frozen; its slot is the caller's to release. */
-  void freeze(int page) {
-    slots[page] = FROZEN;
-    changed = true;
+  float mass(int page) {
+    int index = listed[page];
+    return index >= 0 && slots[page] >= 0 && pages.wantMass ? pages.mass[index] : 0;
   }
 
-  void thaw(int page, int slot) {
-    slots[page] = slot;
-    changed = true;
+  void moved(int page) {
+    firstMoved = Math.min(firstMoved, page);
   }
 
-  /** Forgets the last page, whose slot and backup are the caller's to release. */
-  void removeLast() {
-    pageCount--;
-    changed = true;
+  /** Drops logical pages from the end; their slots and handles are the caller's to release. */
+  void cut(int newCount) {
+    moved(newCount);
+    count = newCount;
   }
 
-  /** Brings the list of active pages up to date after moves. */
-  void refresh() {
-    if (!changed) {
+  /** Rebuilds the list of active pages from the first one that moved. */
+  void relist(int pageTokens, int length) {
+    if (firstMoved == Integer.MAX_VALUE) {
       return;
     }
-    changed = false;
-    active.ensure(pageCount);
-    int count = 0;
-    for (int page = 0; page < pageCount; page++) {
-      if (slots[page] != FROZEN) {
-        int first = page * pageTokens;
-        places[page] = count;
-        active.slots[count] = slots[page];
-        active.firstPositions[count] = first;
-        active.tokenCounts[count] = Math.min(pageTokens, length - first);
-        count++;
+    int start = Math.min(firstMoved, count);
+    int index = 0;
+    for (int page = start - 1; page >= 0; page--) {
+      if (listed[page] >= 0) {
+        index = listed[page] + 1;
+        break;
       }
     }
-    active.count = count;
+    pages.ensure(index + count - start);
+    for (int page = start; page < count; page++) {
+      int slot = slots[page];
+      if (slot < 0) {
+        listed[page] = NONE;
+        continue;
+      }
+      listed[page] = index;
+      pages.slots[index] = slot;
+      pages.firstPositions[index] = page * pageTokens;
+      pages.tokenCounts[index] = pageTokens;
+      index++;
+    }
+    if (count > 0 && slots[count - 1] >= 0) {
+      pages.tokenCounts[index - 1] = length - (count - 1) * pageTokens;
+    }
+    pages.count = index;
+    firstMoved = Integer.MAX_VALUE;
+  }
+
+  /** Sets the tokens of the listed pages from logical page {@code page} on; all are active. */
+  void fill(int page, int pageTokens, int length) {
+    for (int p = page; p < count; p++) {
+      pages.tokenCounts[listed[p]] = Math.min(pageTokens, length - p * pageTokens);
+    }
   }
 }

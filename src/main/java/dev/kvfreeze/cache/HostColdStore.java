@@ -3,74 +3,75 @@ package dev.kvfreeze.cache;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Frozen pages in host memory, in slabs that are taken as they are needed. */
+/** A cold store in host memory: slabs of whole pages, taken as needed up to a byte limit. */
 public final class HostColdStore implements ColdStore {
-  private static final int SLAB_WORDS = 1 << 20;
+  private static final int SLAB_WORDS = 1 << 18;
 
-  private final int pageWords;
-  private final int slabPages;
+  private final int wordsPerPage;
   private final long limitBytes;
-  private final HandleList handles;
+  private final int pagesPerSlab;
+  private final PageHandles handles = new PageHandles();
   private final List<int[]> slabs = new ArrayList<>();
 
   /**
-   * @param pageWords 32-bit words a page
-   * @param limitBytes most bytes to hold
+   * @param wordsPerPage 32-bit words of every page
+   * @param limitBytes most bytes of pages it holds
    */
-  public HostColdStore(int pageWords, long limitBytes) {
-    this.pageWords = pageWords;
-    this.slabPages = Math.max(1, SLAB_WORDS / pageWords);
+  public HostColdStore(int wordsPerPage, long limitBytes) {
+    if (wordsPerPage < 1) {
+      throw new IllegalArgumentException("a page has at least one word, found " + wordsPerPage);
+    }
+    if (limitBytes < 0) {
+      throw new IllegalArgumentException("cold store limit is negative: " + limitBytes + " bytes");
+    }
+    this.wordsPerPage = wordsPerPage;
     this.limitBytes = limitBytes;
-    this.handles = new HandleList(limitBytes / (4L * pageWords));
+    this.pagesPerSlab = Math.max(1, SLAB_WORDS / wordsPerPage);
   }
 
   @Override
   public long store(int[] words, int offset) {
-    long handle = handles.acquire();
-    if (handle < 0) {
-      throw new ColdStoreFullException(
-          "the cold store of " + limitBytes + " bytes of host memory is full; raise cold.bytes or "
-              + "set cold.store=spill");
+    if (bytes() + 4L * wordsPerPage > limitBytes) {
+      throw ColdStoreFullException.limit("host memory", 4L * wordsPerPage, bytes(), limitBytes);
     }
-    while (slabs.size() <= handle / slabPages) {
+    int next = handles.next();
+    if (next / pagesPerSlab >= slabs.size()) {
       slabs.add(newSlab());
     }
-    System.arraycopy(words, offset, slab(handle), at(handle), pageWords);
-    return handle;
+    System.arraycopy(words, offset, slabs.get(next / pagesPerSlab), start(next), wordsPerPage);
+    return handles.take();
   }
 
   private int[] newSlab() {
     try {
-      return new int[slabPages * pageWords];
+      return new int[pagesPerSlab * wordsPerPage];
     } catch (OutOfMemoryError e) {
       throw new ColdStoreFullException(
-          "the Java heap has no room for more frozen pages (" + bytes() + " bytes held); raise the "
-              + "executor's memory, lower cold.bytes or set cold.store=spill",
+          "the Java heap has no room for more frozen pages, "
+              + bytes()
+              + " bytes of them are held; raise the executor's memory, lower cache.coldBytes, or"
+              + " use a spill file with --set cache.coldStore=spill",
           e);
     }
   }
 
-  private int[] slab(long handle) {
-    return slabs.get((int) (handle / slabPages));
-  }
-
-  private int at(long handle) {
-    return (int) (handle % slabPages) * pageWords;
-  }
-
   @Override
   public void load(long handle, int[] words, int offset) {
-    System.arraycopy(slab(handle), at(handle), words, offset, pageWords);
+    int index = handles.check(handle);
+    System.arraycopy(slabs.get(index / pagesPerSlab), start(index), words, offset, wordsPerPage);
   }
 
   @Override
   public void release(long handle) {
     handles.release(handle);
+    if (handles.live() == 0) {
+      slabs.clear();
+    }
   }
 
   @Override
   public long bytes() {
-    return handles.used() * 4L * pageWords;
+    return handles.live() * 4L * wordsPerPage;
   }
 
   @Override
@@ -80,6 +81,11 @@ public final class HostColdStore implements ColdStore {
 
   @Override
   public void close() {
+    handles.clear();
     slabs.clear();
+  }
+
+  private int start(int index) {
+    return index % pagesPerSlab * wordsPerPage;
   }
 }

@@ -2,60 +2,140 @@ package dev.kvfreeze.cache;
 
 import dev.kvfreeze.device.PageMemory;
 import dev.kvfreeze.freeze.FreezePolicy;
+import java.util.ArrayList;
+import java.util.LinkedHashSet;
+import java.util.Set;
 
 /**
- * The KV cache of one engine: page memory, the pool over it, the cold store and the policy that all
- * its sequences follow. Engine thread only.
+ * The KV cache of one engine: the page pool and the cold store that its sequences share. Owns the
+ * page memory and the cold store and closes them. Engine thread only.
  */
 public final class KvCache implements AutoCloseable {
-  private final PageMemory memory;
-  private final PagePool pool;
+  final PageMemory memory;
+  final PagePool pool;
+  final FreezePolicy policy;
+  final int layers;
+  final int kvHeads;
+  final int pageTokens;
+  final int pageBytes;
   private final ColdStore cold;
-  private final FreezePolicy policy;
-  private final int layers;
-  private final int kvHeads;
+  private final int[] staging;
+  private final Set<SequenceCache> open = new LinkedHashSet<>();
 
-  /** Takes over memory and cold store, which it closes with itself. */
+  /** Bytes in the cold store when it last refused a page: below that, it is worth asking again. */
+  private long refusedAtBytes = Long.MAX_VALUE;
+
+  private boolean closed;
+
+  /**
+   * @param cold holds pages of {@code memory.layout().wordsPerPage()} words
+   * @param layers of the model
+   * @param kvHeads KV heads a layer
+   */
   public KvCache(PageMemory memory, ColdStore cold, FreezePolicy policy, int layers, int kvHeads) {
+    if (layers < 1 || kvHeads < 1) {
+      throw new IllegalArgumentException(
+          "a cache has layers and heads, found " + layers + " and " + kvHeads);
+    }
     this.memory = memory;
     this.pool = new PagePool(memory);
     this.cold = cold;
     this.policy = policy;
     this.layers = layers;
     this.kvHeads = kvHeads;
+    this.pageTokens = memory.layout().pageTokens();
+    this.pageBytes = memory.layout().pageBytes();
+    this.staging = new int[memory.layout().wordsPerPage()];
   }
 
-  /** An empty cache for one sequence; {@code id} names it in messages. */
+  /** An empty sequence; {@code id} names the document in messages. */
   public SequenceCache open(String id) {
-    return new SequenceCache(id, memory, pool, cold, policy, layers, kvHeads);
+    SequenceCache sequence = new SequenceCache(this, id);
+    open.add(sequence);
+    return sequence;
+  }
+
+  void closed(SequenceCache sequence) {
+    open.remove(sequence);
   }
 
   public PageMemory memory() {
     return memory;
   }
 
+  /** Bytes of the active pages of all sequences. */
   public long residentBytes() {
-    return (long) pool.usedPages() * memory.layout().pageBytes();
+    return (long) pool.usedPages() * pageBytes;
   }
 
+  /** Most bytes of active pages. */
   public long poolBytes() {
-    return pool.poolBytes();
+    return (long) pool.capacity() * pageBytes;
   }
 
+  /** Bytes of the pages in the cold store, backups of active pages included. */
   public long coldBytes() {
     return cold.bytes();
   }
 
-  /** Bytes of the pages of a sequence with so many active tokens in each head. */
+  /** Bytes of the pages of a sequence with so many active tokens in every head. */
   public long bytesFor(int tokens) {
-    int pageTokens = memory.layout().pageTokens();
-    long pages = (tokens + pageTokens - 1L) / pageTokens;
-    return pages * layers * kvHeads * memory.layout().pageBytes();
+    return pagesFor(tokens) * layers * kvHeads * pageBytes;
   }
 
+  long pagesFor(int tokens) {
+    return ((long) tokens + pageTokens - 1) / pageTokens;
+  }
+
+  /** Whether the cold store is likely to take a page, without the price of a refusal. */
+  boolean coldTakes() {
+    return cold.bytes() + pageBytes <= cold.limitBytes() && cold.bytes() < refusedAtBytes;
+  }
+
+  String coldCondition() {
+    return "the cold store holds " + cold.bytes() + " of " + cold.limitBytes() + " bytes";
+  }
+
+  /**
+   * Copies a slot to the cold store.
+   *
+   * @throws ColdStoreFullException when there is no room
+   */
+  long backUp(int slot) {
+    memory.read(slot, staging, 0);
+    try {
+      long handle = cold.store(staging, 0);
+      refusedAtBytes = Long.MAX_VALUE;
+      return handle;
+    } catch (ColdStoreFullException e) {
+      refusedAtBytes = cold.bytes();
+      throw e;
+    }
+  }
+
+  void bringBack(long handle, int slot) {
+    cold.load(handle, staging, 0);
+    memory.write(slot, staging, 0);
+  }
+
+  void forget(long handle) {
+    cold.release(handle);
+  }
+
+  /** Closes the open sequences, then the cold store and the page memory; safe to call twice. */
   @Override
   public void close() {
-    cold.close();
-    memory.close();
+    if (closed) {
+      return;
+    }
+    closed = true;
+    for (SequenceCache sequence : new ArrayList<>(open)) {
+      sequence.close();
+    }
+    try {
+      cold.close();
+    } finally {
+      memory.close();
+    }
   }
 }

@@ -2,64 +2,73 @@ package dev.kvfreeze.cache;
 
 import dev.kvfreeze.device.PageMemory;
 import java.util.Arrays;
+import java.util.BitSet;
 
-/**
- * The slots of a page memory: which are in use is decided here only. Freed slots are given out again
- * last in, first out, so that they are still in a cache. Engine thread only.
- */
+/** Slots of a {@link PageMemory}: who has which is decided here only. Engine thread only. */
 public final class PagePool {
   private final PageMemory memory;
-  private int[] free = new int[64];
-  private int freeCount;
+  private final int capacity;
+  private final BitSet owned = new BitSet();
+  private int[] returned = new int[64];
+  private int returnedCount;
 
-  /** Slots at and above this one have never been given out. */
-  private int highWater;
+  /** Slots at and above this were never handed out. */
+  private int fresh;
+
+  private int used;
 
   public PagePool(PageMemory memory) {
     this.memory = memory;
+    this.capacity = memory.capacity();
   }
 
   /**
-   * Takes a slot.
+   * Hands out a slot; the caller owns it until {@link #release}.
    *
-   * @throws PoolExhaustedException when there is none
+   * @throws PoolExhaustedException when all slots are owned
    */
   public int acquire() {
-    if (freeCount > 0) {
-      return free[--freeCount];
+    int slot;
+    if (returnedCount > 0) {
+      slot = returned[--returnedCount];
+    } else if (fresh < capacity) {
+      memory.ensure(fresh + 1);
+      slot = fresh++;
+    } else {
+      long pageBytes = memory.layout().pageBytes();
+      throw PoolExhaustedException.of("a page", pageBytes, 0, capacity * pageBytes);
     }
-    if (highWater == memory.capacity()) {
-      throw new PoolExhaustedException(
-          "the page pool of " + poolBytes() + " bytes is full; raise pool.bytes or lower batch.max");
-    }
-    memory.ensure(highWater + 1);
-    return highWater++;
+    owned.set(slot);
+    used++;
+    return slot;
   }
 
-  /** Gives a slot back; the caller must have been given it and not have returned it since. */
+  /**
+   * Takes a slot back.
+   *
+   * @throws IllegalStateException when nobody owns it
+   */
   public void release(int slot) {
-    if (slot < 0 || slot >= highWater || freeCount >= highWater) {
-      throw new IllegalStateException("slot " + slot + " is not in use");
+    if (slot < 0 || !owned.get(slot)) {
+      throw new IllegalStateException("page slot " + slot + " is released but not owned");
     }
-    if (freeCount == free.length) {
-      free = Arrays.copyOf(free, 2 * freeCount);
+    owned.clear(slot);
+    if (returnedCount == returned.length) {
+      returned = Arrays.copyOf(returned, 2 * returnedCount);
     }
-    free[freeCount++] = slot;
+    returned[returnedCount++] = slot;
+    used--;
   }
 
   public int usedPages() {
-    return highWater - freeCount;
+    return used;
   }
 
   public int freePages() {
-    return memory.capacity() - usedPages();
+    return capacity - used;
   }
 
   public int capacity() {
-    return memory.capacity();
-  }
-
-  long poolBytes() {
-    return (long) memory.capacity() * memory.layout().pageBytes();
+    return capacity;
   }
 }

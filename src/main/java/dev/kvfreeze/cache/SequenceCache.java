@@ -1,283 +1,401 @@
 package dev.kvfreeze.cache;
 
 import dev.kvfreeze.device.HeadPages;
-import dev.kvfreeze.device.PageLayout;
-import dev.kvfreeze.device.PageMemory;
-import dev.kvfreeze.freeze.FreezePolicy;
+import dev.kvfreeze.freeze.HeadView;
 import dev.kvfreeze.freeze.PageMover;
 import dev.kvfreeze.freeze.StepKind;
 
 /**
- * The cache of one sequence. A forward pass is {@link #extend}, {@link #beginStep}, attention over
- * {@link #pages}, {@link #endStep}; the last copies pages that filled to the cold store, asks the
- * policy about every head and moves pages. Engine thread only.
+ * The KV cache of one document: a page table by layer and KV head. A step is {@link #extend},
+ * {@link #beginStep}, the forward pass over {@link #pages}, {@link #endStep}. Engine thread only.
  */
 public final class SequenceCache implements AutoCloseable {
-  private final String id;
-  private final PageMemory memory;
-  private final PagePool pool;
-  private final ColdStore cold;
-  private final FreezePolicy policy;
-  private final PageLayout layout;
-  private final HeadTable[] heads;
-  private final HeadPages[][] pagesByLayer;
-  private final Mover mover = new Mover();
-  private final int[] transfer;
+  private static final int NONE = HeadTable.NONE;
+  private static final int[] NO_SLOTS = {};
 
+  private final KvCache cache;
+  private final String id;
+  private final int pageTokens;
+  private final HeadTable[] tables;
+  private final HeadPages[][] pages;
+  private final Moves moves = new Moves();
+  private final boolean mayFreeze;
   private int length;
 
-  /** Tokens whose pages have been offered to the cold store. */
-  private int backedUpTokens;
+  /** Logical pages below this were offered to the cold store when they filled. */
+  private int offered;
 
-  private long activePages;
   private long frozenPages;
   private long coldPages;
-  private long freezes;
-  private long thaws;
-  private long bytesToCold;
-  private long bytesFromCold;
+  private long frozenTotal;
+  private long thawedTotal;
+  private long backedUpTotal;
+  private long deferredThaws;
   private String warning;
   private boolean closed;
 
-  SequenceCache(
-      String id,
-      PageMemory memory,
-      PagePool pool,
-      ColdStore cold,
-      FreezePolicy policy,
-      int layers,
-      int kvHeads) {
+  SequenceCache(KvCache cache, String id) {
+    this.cache = cache;
     this.id = id;
-    this.memory = memory;
-    this.pool = pool;
-    this.cold = cold;
-    this.policy = policy;
-    this.layout = memory.layout();
-    this.transfer = new int[layout.wordsPerPage()];
-    this.heads = new HeadTable[layers * kvHeads];
-    this.pagesByLayer = new HeadPages[layers][kvHeads];
-    for (int i = 0; i < heads.length; i++) {
-      heads[i] = new HeadTable(i / kvHeads, layout.pageTokens(), policy.head());
-      pagesByLayer[i / kvHeads][i % kvHeads] = heads[i].active;
+    this.pageTokens = cache.pageTokens;
+    this.mayFreeze = cache.policy.mayFreeze();
+    this.tables = new HeadTable[cache.layers * cache.kvHeads];
+    this.pages = new HeadPages[cache.layers][cache.kvHeads];
+    for (int i = 0; i < tables.length; i++) {
+      int layer = i / cache.kvHeads;
+      tables[i] = new HeadTable(layer, cache.policy.head());
+      pages[layer][i % cache.kvHeads] = tables[i].pages;
     }
   }
 
-  /** Tokens in the sequence. */
+  /** Tokens in the sequence, those of the present forward pass included. */
   public int length() {
     return length;
   }
 
   /**
-   * Makes room for tokens at the end, in all heads of all layers or in none.
+   * Makes room for more tokens at the end in every layer and head, or changes nothing.
    *
-   * @throws PoolExhaustedException when the pool has too few pages
+   * @throws PoolExhaustedException when the pool has too few free pages
    */
   public void extend(int tokens) {
-    int pageTokens = layout.pageTokens();
-    int newPages = (length + tokens + pageTokens - 1) / pageTokens - heads[0].pageCount();
-    long needed = (long) newPages * heads.length;
-    if (needed > pool.freePages()) {
-      throw new PoolExhaustedException(
-          "document " + id + ": " + tokens + " more tokens need " + needed * layout.pageBytes()
-              + " bytes of KV pages, the pool of " + pool.poolBytes() + " bytes has "
-              + (long) pool.freePages() * layout.pageBytes()
-              + " free; raise pool.bytes or lower batch.max"
-              + (warning == null ? "" : " (" + warning + ")"));
+    requireOpen();
+    if (tokens < 0) {
+      throw new IllegalArgumentException(id + ": cannot extend by " + tokens + " tokens");
     }
-    for (HeadTable head : heads) {
-      for (int i = 0; i < newPages; i++) {
-        head.append(pool.acquire());
+    int newLength = Math.addExact(length, tokens);
+    int oldPages = pageCount();
+    int newPages = (int) cache.pagesFor(newLength) - oldPages;
+    long needed = (long) newPages * tables.length;
+    if (needed > cache.pool.freePages()) {
+      throw exhausted(tokens + " tokens", needed);
+    }
+    int[] slots = acquire((int) needed);
+    int firstChanged = length / pageTokens;
+    int next = 0;
+    for (HeadTable table : tables) {
+      for (int page = oldPages; page < oldPages + newPages; page++) {
+        table.append(slots[next++], page * pageTokens);
       }
-      head.length(length + tokens);
+      table.fill(firstChanged, pageTokens, newLength);
     }
-    activePages += needed;
-    length += tokens;
+    length = newLength;
+  }
+
+  private int[] acquire(int count) {
+    if (count == 0) {
+      return NO_SLOTS;
+    }
+    int[] slots = new int[count];
+    int taken = 0;
+    try {
+      while (taken < count) {
+        slots[taken] = cache.pool.acquire();
+        taken++;
+      }
+      return slots;
+    } finally {
+      // The device may refuse memory below the pool's limit; then nothing may stay behind.
+      if (taken < count) {
+        while (taken > 0) {
+          cache.pool.release(slots[--taken]);
+        }
+      }
+    }
+  }
+
+  private PoolExhaustedException exhausted(String what, long neededPages) {
+    String condition =
+        warning != null ? " (" + cache.coldCondition() + ", so nothing can be frozen)" : "";
+    return PoolExhaustedException.of(
+        id + ": " + what + condition,
+        neededPages * cache.pageBytes,
+        (long) cache.pool.freePages() * cache.pageBytes,
+        cache.poolBytes());
   }
 
   /** The active pages of a layer by KV head, in order of position. */
   public HeadPages[] pages(int layer) {
-    return pagesByLayer[layer];
+    return pages[layer];
   }
 
-  /** Says what the coming forward pass is, after {@link #extend}. */
+  /** Before a forward pass: asks the kernel for attention mass where the policy wants it. */
   public void beginStep(StepKind kind) {
-    boolean wantMass = policy.wantsMass(kind);
-    for (HeadTable head : heads) {
-      head.active.wantMass = wantMass;
+    requireOpen();
+    boolean wantMass = cache.policy.wantsMass(kind);
+    for (HeadTable table : tables) {
+      table.pages.wantMass = wantMass;
     }
   }
 
-  /** Ends a forward pass: backs up, decides, moves. */
+  /** After a forward pass: backs up pages that filled, asks the policy, and moves pages. */
   public void endStep(StepKind kind) {
-    if (!policy.mayFreeze()) {
+    requireOpen();
+    if (!mayFreeze) {
       return;
     }
-    backUpFilledPages();
-    for (HeadTable head : heads) {
-      mover.head = head;
-      head.policy.step(kind, head, mover);
-      head.refresh();
+    backUpFilled();
+    for (HeadTable table : tables) {
+      moves.look(table);
+      table.policy.step(kind, moves, moves);
+      table.relist(pageTokens, length);
     }
   }
 
-  private void backUpFilledPages() {
-    int first = backedUpTokens / layout.pageTokens();
-    int end = length / layout.pageTokens();
-    for (HeadTable head : heads) {
-      for (int page = first; page < end; page++) {
-        backUp(head, page);
+  private void backUpFilled() {
+    int full = length / pageTokens;
+    if (offered == full) {
+      return;
+    }
+    for (HeadTable table : tables) {
+      for (int page = offered; page < full; page++) {
+        backUp(table, page);
       }
     }
-    backedUpTokens = end * layout.pageTokens();
+    offered = full;
   }
 
-  private void backUp(HeadTable head, int page) {
-    if (head.backup(page) != HeadTable.NO_BACKUP || warning != null) {
-      return;
+  private boolean backUp(HeadTable table, int page) {
+    if (table.handles[page] >= 0) {
+      return true;
     }
-    memory.read(head.slot(page), transfer, 0);
+    if (!cache.coldTakes()) {
+      warn(cache.coldCondition());
+      return false;
+    }
     try {
-      head.backup(page, cold.store(transfer, 0));
-      coldPages++;
-      bytesToCold += layout.pageBytes();
+      table.handles[page] = cache.backUp(table.slots[page]);
     } catch (ColdStoreFullException e) {
-      // Without a backup a page simply stays active: slower and larger, but nothing is lost.
-      warning = "pages are no longer frozen: " + e.getMessage();
+      warn(e.getMessage());
+      return false;
+    }
+    backedUpTotal++;
+    coldPages++;
+    return true;
+  }
+
+  private void warn(String condition) {
+    if (warning == null) {
+      warning =
+          id
+              + ": pages stay on the device unfrozen: "
+              + condition
+              + "; give it more room with --set cache.coldBytes=BYTES or a larger disk";
     }
   }
 
-  /** Drops tokens from the end, so that {@code tokens} are left. */
-  public void truncate(int tokens) {
-    if (tokens < 0 || tokens > length) {
-      throw new IllegalArgumentException(
-          "document " + id + ": cannot go back to " + tokens + " tokens of " + length);
-    }
-    int pageTokens = layout.pageTokens();
-    int keptPages = (tokens + pageTokens - 1) / pageTokens;
-    boolean partialTail = tokens % pageTokens != 0;
-    if (partialTail && frozenTails(keptPages - 1) > pool.freePages()) {
-      throw new PoolExhaustedException(
-          "document " + id + ": no room to thaw the pages it goes back to; raise pool.bytes");
-    }
-    for (HeadTable head : heads) {
-      while (head.pageCount() > keptPages) {
-        releasePage(head, head.pageCount() - 1);
-        head.removeLast();
-      }
-      if (partialTail) {
-        thaw(head, keptPages - 1);
-        dropBackup(head, keptPages - 1);
-      }
-      head.refresh();
-      head.length(tokens);
-    }
-    length = tokens;
-    backedUpTokens = Math.min(backedUpTokens, tokens / pageTokens * pageTokens);
-  }
-
-  private int frozenTails(int page) {
-    int count = 0;
-    for (HeadTable head : heads) {
-      count += head.active(page) ? 0 : 1;
-    }
-    return count;
-  }
-
-  private void releasePage(HeadTable head, int page) {
-    if (head.active(page)) {
-      pool.release(head.slot(page));
-      activePages--;
-    } else {
-      frozenPages--;
-    }
-    dropBackup(head, page);
-  }
-
-  private void dropBackup(HeadTable head, int page) {
-    if (head.backup(page) != HeadTable.NO_BACKUP) {
-      cold.release(head.backup(page));
-      head.backup(page, HeadTable.NO_BACKUP);
-      coldPages--;
-    }
-  }
-
-  private void thaw(HeadTable head, int page) {
-    if (head.active(page) || pool.freePages() == 0) {
-      return;
-    }
-    int slot = pool.acquire();
-    cold.load(head.backup(page), transfer, 0);
-    memory.write(slot, transfer, 0);
-    head.thaw(page, slot);
-    activePages++;
-    frozenPages--;
-    thaws++;
-    bytesFromCold += layout.pageBytes();
-  }
-
-  private void freeze(HeadTable head, int page) {
-    if (!head.active(page) || head.backup(page) == HeadTable.NO_BACKUP) {
-      return;
-    }
-    pool.release(head.slot(page));
-    head.freeze(page);
-    activePages--;
-    frozenPages++;
-    freezes++;
-  }
-
-  /** What the sequence holds now. */
-  public CacheUsage usage() {
-    int pageTokens = layout.pageTokens();
-    // The tail page, always active, may not be full.
-    double missing = (double) heads[0].pageCount() * pageTokens - length;
-    return new CacheUsage(
-        activePages,
-        frozenPages,
-        (double) activePages * pageTokens / heads.length - missing,
-        (double) frozenPages * pageTokens / heads.length,
-        activePages * layout.pageBytes(),
-        coldPages * layout.pageBytes());
-  }
-
-  /** What has been moved so far. */
-  public CacheTraffic traffic() {
-    return new CacheTraffic(freezes, thaws, bytesToCold, bytesFromCold);
-  }
-
-  /** Why pages are no longer frozen, or null. */
+  /** Why pages could not be frozen, the first time it happened, or null. */
   public String warning() {
     return warning;
   }
 
-  /** Gives all pages back; safe to call twice. */
+  /**
+   * Drops tokens from the end. The page that becomes the partly filled tail is thawed.
+   *
+   * @throws PoolExhaustedException when there is no slot for that; nothing is changed then
+   */
+  public void truncate(int newLength) {
+    requireOpen();
+    if (newLength < 0 || newLength > length) {
+      throw new IllegalArgumentException(
+          id + ": cannot truncate " + length + " tokens to " + newLength);
+    }
+    int keep = (int) cache.pagesFor(newLength);
+    int full = newLength / pageTokens;
+    requireTailSlots(keep, full);
+    for (HeadTable table : tables) {
+      for (int page = keep; page < table.count; page++) {
+        drop(table, page);
+      }
+      table.cut(keep);
+    }
+    for (HeadTable table : tables) {
+      if (full < keep) {
+        if (table.slots[full] < 0) {
+          thaw(table, full);
+        }
+        forget(table, full);
+        table.moved(full);
+      }
+      table.policy.truncate(full);
+      table.relist(pageTokens, newLength);
+    }
+    length = newLength;
+    offered = Math.min(offered, full);
+  }
+
+  private void requireTailSlots(int keep, int full) {
+    long needed = 0;
+    long freed = 0;
+    for (HeadTable table : tables) {
+      needed += full < keep && table.slots[full] < 0 ? 1 : 0;
+      for (int page = keep; page < table.count; page++) {
+        freed += table.slots[page] >= 0 ? 1 : 0;
+      }
+    }
+    if (needed > freed + cache.pool.freePages()) {
+      throw exhausted("thawing the last page", needed);
+    }
+  }
+
+  private void drop(HeadTable table, int page) {
+    if (table.slots[page] >= 0) {
+      cache.pool.release(table.slots[page]);
+      table.slots[page] = NONE;
+    } else {
+      frozenPages--;
+    }
+    forget(table, page);
+  }
+
+  private void forget(HeadTable table, int page) {
+    if (table.handles[page] >= 0) {
+      cache.forget(table.handles[page]);
+      table.handles[page] = NONE;
+      coldPages--;
+    }
+  }
+
+  private void thaw(HeadTable table, int page) {
+    int slot = cache.pool.acquire();
+    try {
+      cache.bringBack(table.handles[page], slot);
+    } catch (RuntimeException e) {
+      cache.pool.release(slot);
+      throw e;
+    }
+    table.slots[page] = slot;
+    table.moved(page);
+    frozenPages--;
+    thawedTotal++;
+  }
+
+  /** What the sequence occupies now. */
+  public CacheUsage usage() {
+    long activePages = (long) pageCount() * tables.length - frozenPages;
+    double frozenTokens = (double) frozenPages * pageTokens / tables.length;
+    return new CacheUsage(
+        activePages,
+        frozenPages,
+        length - frozenTokens,
+        frozenTokens,
+        activePages * cache.pageBytes,
+        coldPages * cache.pageBytes);
+  }
+
+  /** What the sequence has moved since it was opened. */
+  public CacheTraffic traffic() {
+    return new CacheTraffic(
+        frozenTotal,
+        thawedTotal,
+        backedUpTotal * cache.pageBytes,
+        thawedTotal * cache.pageBytes,
+        deferredThaws);
+  }
+
+  private int pageCount() {
+    return tables[0].count;
+  }
+
+  private void requireOpen() {
+    if (closed) {
+      throw new IllegalStateException(id + ": the cache of this document is closed");
+    }
+  }
+
+  /** Releases every page; safe to call twice. */
   @Override
   public void close() {
     if (closed) {
       return;
     }
-    closed = true;
-    for (HeadTable head : heads) {
-      for (int page = head.pageCount() - 1; page >= 0; page--) {
-        releasePage(head, page);
-        head.removeLast();
+    for (HeadTable table : tables) {
+      // From the end, so that the cold store hands the places out again in ascending order.
+      for (int page = table.count - 1; page >= 0; page--) {
+        drop(table, page);
       }
-      head.refresh();
+      table.cut(0);
+      table.relist(pageTokens, 0);
     }
     length = 0;
+    offered = 0;
+    closed = true;
+    cache.closed(this);
   }
 
-  private final class Mover implements PageMover {
-    private HeadTable head;
+  /** The head that the policy looks at, and what it decides. */
+  private final class Moves implements HeadView, PageMover {
+    private HeadTable table;
+    private int activeTokens;
+
+    void look(HeadTable next) {
+      table = next;
+      int activePages = next.pages.count;
+      activeTokens =
+          activePages == 0
+              ? 0
+              : (activePages - 1) * pageTokens + next.pages.tokenCounts[activePages - 1];
+    }
+
+    @Override
+    public int layer() {
+      return table.layer;
+    }
+
+    @Override
+    public int pageCount() {
+      return table.count;
+    }
+
+    @Override
+    public int pageTokens() {
+      return pageTokens;
+    }
+
+    @Override
+    public int length() {
+      return length;
+    }
+
+    @Override
+    public int activeTokens() {
+      return activeTokens;
+    }
+
+    @Override
+    public boolean active(int page) {
+      return table.slots[page] >= 0;
+    }
+
+    @Override
+    public float mass(int page) {
+      return table.mass(page);
+    }
 
     @Override
     public void freeze(int page) {
-      SequenceCache.this.freeze(head, page);
+      HeadTable head = table;
+      boolean full = (page + 1L) * pageTokens <= length;
+      if (!full || head.slots[page] < 0 || !backUp(head, page)) {
+        return;
+      }
+      cache.pool.release(head.slots[page]);
+      head.slots[page] = NONE;
+      head.moved(page);
+      frozenPages++;
+      frozenTotal++;
     }
 
     @Override
     public void thaw(int page) {
-      SequenceCache.this.thaw(head, page);
+      if (table.slots[page] >= 0) {
+        return;
+      }
+      if (cache.pool.freePages() == 0) {
+        deferredThaws++;
+        return;
+      }
+      SequenceCache.this.thaw(table, page);
     }
   }
 }

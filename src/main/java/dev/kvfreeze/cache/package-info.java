@@ -1,6 +1,7 @@
 /**
- * The paged KV cache: page tables by layer and KV head, the page pool, the cold store. Knows no model
- * and no Spark. May import {@code device} (whose memory it hands out) and {@code freeze} (whose
- * decisions it carries out).
+ * The paged KV cache: page tables by layer and KV head, the page pool, the cold store. Decides who
+ * owns which slot of the device's page memory and moves pages as the freeze policy asks. Imports
+ * {@code device} and {@code freeze}; knows no model's layers beyond their number and no Spark. One
+ * thread, the engine's, uses everything here.
  */
 package dev.kvfreeze.cache;

@@ -1,32 +1,43 @@
 package dev.kvfreeze.engine;
 
 import dev.kvfreeze.device.LogitStatistics;
-import java.util.Arrays;
+import java.util.BitSet;
 import java.util.SplittableRandom;
 
 /**
  * Draws one document's tokens. The random numbers depend on the seed and the document's name alone,
  * so that a document's text is the same in any batch.
+ *
+ * <p>The filters apply in the order of {@link SamplingOptions}, each to what the one before left,
+ * as if probabilities were normalised in between.
  */
 final class Sampler {
-  /** Only so many candidates are ever sorted; the rest of the distribution is negligible. */
-  private static final int MAX_CANDIDATES = 1024;
+  /** A token whose logit is this many temperatures below the largest (e^-40) is never drawn. */
+  private static final double NEGLIGIBLE = 40;
 
+  private final String id;
   private final SamplingOptions options;
   private final SplittableRandom random;
+  private final CandidateList candidates = new CandidateList();
+  private final BitSet penalised = new BitSet();
   private final int[] recent;
   private int recentCount;
-  private final int[] candidates = new int[MAX_CANDIDATES];
-  private final double[] weights = new double[MAX_CANDIDATES];
+  private int recentNext;
 
   Sampler(String id, SamplingOptions options) {
+    this.id = id;
     this.options = options;
-    long seed = options.seed();
-    for (int i = 0; i < id.length(); i++) {
-      seed = seed * 0x100000001b3L + id.charAt(i);
-    }
-    this.random = new SplittableRandom(seed);
+    this.random = new SplittableRandom(seed(id, options.seed()));
     this.recent = new int[Math.max(0, options.repetitionWindow())];
+  }
+
+  /** FNV-1a over the name's characters, begun with the seed. */
+  private static long seed(String id, long seed) {
+    long hash = seed ^ 0xcbf29ce484222325L;
+    for (int i = 0; i < id.length(); i++) {
+      hash = (hash ^ id.charAt(i)) * 0x100000001b3L;
+    }
+    return hash;
   }
 
   /** Whether {@link #next} reads the logits; plain greedy sampling needs their statistics only. */
@@ -38,42 +49,58 @@ final class Sampler {
     return options.repetitionPenalty() != 1 && recentCount > 0;
   }
 
-  /** The next token; {@code logits} are overwritten where a penalty applies. */
+  /**
+   * The next token; {@code logits} are overwritten where a penalty applies, and may be null where
+   * {@link #needsLogits} says so.
+   *
+   * @throws IllegalStateException naming the document, when the logits are no distribution
+   */
   int next(float[] logits, LogitStatistics statistics) {
+    if (!Float.isFinite(statistics.max()) || !Float.isFinite(statistics.logSumExp())) {
+      throw notADistribution(statistics.max());
+    }
     if (!needsLogits()) {
       return statistics.argmax();
     }
     if (penalises()) {
       penalise(logits);
     }
-    if (options.temperature() <= 0) {
-      return argmax(logits);
+    int best = argmax(logits);
+    if (!Float.isFinite(logits[best])) {
+      throw notADistribution(logits[best]);
     }
-    return draw(logits);
+    return options.temperature() <= 0 ? best : draw(logits, logits[best]);
+  }
+
+  private IllegalStateException notADistribution(float found) {
+    return new IllegalStateException(
+        "document "
+            + id
+            + ": no token can be drawn, the largest logit is "
+            + found
+            + " or a logit is NaN; the model file is damaged or unsuited to this KV format");
   }
 
   /** Remembers a token for the repetition penalty. */
   void accept(int token) {
     if (recent.length > 0) {
-      recent[recentCount++ % recent.length] = token;
-      if (recentCount == Integer.MAX_VALUE) {
-        recentCount = recent.length;
-      }
+      recent[recentNext] = token;
+      recentNext = (recentNext + 1) % recent.length;
+      recentCount = Math.min(recentCount + 1, recent.length);
     }
   }
 
   private void penalise(float[] logits) {
-    int[] tokens = Arrays.copyOf(recent, Math.min(recentCount, recent.length));
-    Arrays.sort(tokens);
-    for (int i = 0; i < tokens.length; i++) {
-      int token = tokens[i];
-      if (i == 0 || tokens[i - 1] != token) {
-        float logit = logits[token];
-        logits[token] =
-            logit > 0
-                ? logit / options.repetitionPenalty()
-                : logit * options.repetitionPenalty();
+    float penalty = options.repetitionPenalty();
+    for (int i = 0; i < recentCount; i++) {
+      int token = recent[i];
+      if (!penalised.get(token)) {
+        penalised.set(token);
+        logits[token] = logits[token] > 0 ? logits[token] / penalty : logits[token] * penalty;
       }
+    }
+    for (int i = 0; i < recentCount; i++) {
+      penalised.clear(recent[i]);
     }
   }
 
@@ -87,106 +114,125 @@ final class Sampler {
     return best;
   }
 
-  private int draw(float[] logits) {
-    int limit = options.topK() > 0 ? Math.min(options.topK(), MAX_CANDIDATES) : MAX_CANDIDATES;
-    int count = largest(logits, Math.min(limit, logits.length));
-    double max = logits[candidates[0]];
-    double sum = 0;
-    for (int i = 0; i < count; i++) {
-      weights[i] = Math.exp((logits[candidates[i]] - max) / options.temperature());
-      sum += weights[i];
+  private int draw(float[] logits, float max) {
+    boolean everyToken = options.topK() <= 0 && options.topP() >= 1;
+    if (everyToken) {
+      return drawFrom(logits, max);
     }
-    int kept = filter(count, sum);
-    double keptSum = 0;
+    int kept = options.topK() > 0 ? topK(logits, max) : topP(logits, max);
+    double mass = 0;
     for (int i = 0; i < kept; i++) {
-      keptSum += weights[i];
+      mass += weight(candidates.logit(i), max);
     }
-    double at = random.nextDouble() * keptSum;
+    double at = random.nextDouble() * mass;
     for (int i = 0; i < kept - 1; i++) {
-      at -= weights[i];
+      at -= weight(candidates.logit(i), max);
       if (at < 0) {
-        return candidates[i];
+        return candidates.token(i);
       }
     }
-    return candidates[kept - 1];
+    return candidates.token(kept - 1);
   }
 
-  /** Top-p (arXiv 1904.09751), then min-p (arXiv 2407.01082); candidates are in falling order. */
-  private int filter(int count, double sum) {
-    int kept = count;
-    if (options.topP() < 1) {
-      double mass = 0;
-      kept = 0;
-      while (kept < count && mass < options.topP() * sum) {
-        mass += weights[kept++];
+  /** Draws from all tokens at least {@code minP} times as probable as the best. */
+  private int drawFrom(float[] logits, float max) {
+    double least = Math.min(max, Math.max(leastLogit(max), minPLogit(max)));
+    double mass = mass(logits, max, least);
+    double at = random.nextDouble() * mass;
+    int last = -1;
+    for (int token = 0; token < logits.length; token++) {
+      if (logits[token] >= least) {
+        last = token;
+        at -= weight(logits[token], max);
+        if (at < 0) {
+          break;
+        }
       }
-      kept = Math.max(1, kept);
     }
-    while (kept > 1 && weights[kept - 1] < options.minP() * weights[0]) {
+    return last;
+  }
+
+  /** Probability relative to the best token's. */
+  private double weight(float logit, float max) {
+    return Math.exp(((double) logit - max) / options.temperature());
+  }
+
+  private double leastLogit(float max) {
+    return max - NEGLIGIBLE * options.temperature();
+  }
+
+  private double minPLogit(float max) {
+    return options.minP() > 0
+        ? max + Math.log(options.minP()) * options.temperature()
+        : Double.NEGATIVE_INFINITY;
+  }
+
+  private double mass(float[] logits, float max, double least) {
+    double mass = 0;
+    for (float logit : logits) {
+      if (logit >= least) {
+        mass += weight(logit, max);
+      }
+    }
+    return mass;
+  }
+
+  private int topK(float[] logits, float max) {
+    candidates.takeLargest(logits, options.topK());
+    candidates.sort();
+    double mass = 0;
+    for (int i = 0; i < candidates.count(); i++) {
+      mass += weight(candidates.logit(i), max);
+    }
+    return minP(Math.min(nucleus(mass, max), candidates.count()), max);
+  }
+
+  /**
+   * Nucleus of the whole vocabulary. Few tokens make it up as a rule, so the likeliest are taken
+   * and sorted first, and more only when their probability falls short.
+   */
+  private int topP(float[] logits, float max) {
+    double least = leastLogit(max);
+    double mass = mass(logits, max, least);
+    double reach = 5 * (double) options.temperature();
+    while (max - reach > least) {
+      candidates.takeAtLeast(logits, max - reach);
+      candidates.sort();
+      int kept = nucleus(mass, max);
+      if (kept <= candidates.count()) {
+        return minP(kept, max);
+      }
+      reach *= 2;
+    }
+    candidates.takeAtLeast(logits, least);
+    candidates.sort();
+    return minP(Math.min(nucleus(mass, max), candidates.count()), max);
+  }
+
+  /**
+   * The smallest number of candidates with {@code topP} of the mass (Holtzman et al., arXiv
+   * 1904.09751); one more than there are when all of them have less.
+   */
+  private int nucleus(double mass, float max) {
+    if (options.topP() >= 1) {
+      return candidates.count();
+    }
+    double sum = 0;
+    for (int i = 0; i < candidates.count(); i++) {
+      sum += weight(candidates.logit(i), max);
+      if (sum >= options.topP() * mass) {
+        return i + 1;
+      }
+    }
+    return candidates.count() + 1;
+  }
+
+  /** Keeps the candidates at least minP times as probable as the best (arXiv 2407.01082). */
+  private int minP(int count, float max) {
+    int kept = count;
+    while (kept > 1 && weight(candidates.logit(kept - 1), max) < options.minP()) {
       kept--;
     }
     return kept;
-  }
-
-  /** Fills {@link #candidates} with the {@code limit} largest logits in falling order. */
-  private int largest(float[] logits, int limit) {
-    int size = 0;
-    for (int i = 0; i < logits.length; i++) {
-      if (size < limit) {
-        candidates[size] = i;
-        siftUp(logits, size++);
-      } else if (logits[i] > logits[candidates[0]]) {
-        candidates[0] = i;
-        siftDown(logits, size);
-      }
-    }
-    for (int end = size - 1; end > 0; end--) {
-      int least = candidates[0];
-      candidates[0] = candidates[end];
-      siftDown(logits, end);
-      candidates[end] = least;
-    }
-    return size;
-  }
-
-  /** The heap's root is the smallest logit; of equal ones the larger index is the smaller. */
-  private boolean less(float[] logits, int a, int b) {
-    return logits[a] < logits[b] || (logits[a] == logits[b] && a > b);
-  }
-
-  private void siftUp(float[] logits, int at) {
-    int child = at;
-    while (child > 0) {
-      int parent = (child - 1) / 2;
-      if (!less(logits, candidates[child], candidates[parent])) {
-        return;
-      }
-      swap(child, parent);
-      child = parent;
-    }
-  }
-
-  private void siftDown(float[] logits, int size) {
-    int parent = 0;
-    while (true) {
-      int child = 2 * parent + 1;
-      if (child >= size) {
-        return;
-      }
-      if (child + 1 < size && less(logits, candidates[child + 1], candidates[child])) {
-        child++;
-      }
-      if (!less(logits, candidates[child], candidates[parent])) {
-        return;
-      }
-      swap(child, parent);
-      parent = child;
-    }
-  }
-
-  private void swap(int a, int b) {
-    int token = candidates[a];
-    candidates[a] = candidates[b];
-    candidates[b] = token;
   }
 }

@@ -1,36 +1,75 @@
 package dev.kvfreeze.freeze;
 
-import java.util.Map;
+import java.util.Collections;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Function;
 
-/** The registry of policies: name to factory. */
+/** The policies by name. A name maps to a factory, never to a shared instance. */
 public final class FreezePolicies {
-  private static final Map<String, Function<PolicyOptions, FreezePolicy>> FACTORIES =
-      new TreeMap<>(
-          Map.of(
-              "full", options -> new FullPolicy(),
-              "window", WindowPolicy::new,
-              "paper", PaperPolicy::new));
+  private static final TreeMap<String, Function<PolicyOptions, FreezePolicy>> FACTORIES =
+      new TreeMap<>();
+
+  static {
+    FACTORIES.put(FullPolicy.NAME, options -> new FullPolicy());
+    FACTORIES.put(PaperPolicy.NAME, PaperPolicy::new);
+    FACTORIES.put(WindowPolicy.NAME, WindowPolicy::new);
+  }
 
   private FreezePolicies() {}
 
+  /** All names, sorted. */
   public static Set<String> names() {
-    return FACTORIES.keySet();
+    return Collections.unmodifiableSet(FACTORIES.keySet());
   }
 
   /**
-   * A policy by name.
+   * Makes a policy.
    *
-   * @throws IllegalArgumentException naming the known ones when there is none of that name
+   * @throws IllegalArgumentException when there is none of this name, with the nearest
    */
   public static FreezePolicy create(String name, PolicyOptions options) {
     Function<PolicyOptions, FreezePolicy> factory = FACTORIES.get(name);
     if (factory == null) {
       throw new IllegalArgumentException(
-          "unknown policy " + name + "; known are " + String.join(", ", names()));
+          "unknown policy '"
+              + name
+              + "', did you mean '"
+              + nearest(name)
+              + "'? There are "
+              + String.join(", ", names()));
     }
     return factory.apply(options);
+  }
+
+  private static String nearest(String name) {
+    String best = FullPolicy.NAME;
+    int bestDistance = Integer.MAX_VALUE;
+    for (String candidate : FACTORIES.keySet()) {
+      int distance = editDistance(name, candidate);
+      if (distance < bestDistance) {
+        best = candidate;
+        bestDistance = distance;
+      }
+    }
+    return best;
+  }
+
+  /** Levenshtein's: insertions, deletions and replacements that turn one into the other. */
+  private static int editDistance(String from, String to) {
+    int[] row = new int[to.length() + 1];
+    for (int j = 0; j <= to.length(); j++) {
+      row[j] = j;
+    }
+    for (int i = 1; i <= from.length(); i++) {
+      int diagonal = row[0];
+      row[0] = i;
+      for (int j = 1; j <= to.length(); j++) {
+        int replaced = diagonal + (from.charAt(i - 1) == to.charAt(j - 1) ? 0 : 1);
+        diagonal = row[j];
+        row[j] = Math.min(replaced, Math.min(row[j], row[j - 1]) + 1);
+      }
+    }
+    return row[to.length()];
   }
 }

@@ -1,18 +1,14 @@
 package dev.kvfreeze.freeze;
 
-/** The paper's sublinear schedule: {@code d = floor(sqrt(c) / k)} (arXiv 2512.11221). */
-final class FreezeSchedule {
-  private final double softness;
-
-  /**
-   * @param softness k; larger freezes later and for shorter
-   */
-  FreezeSchedule(double softness) {
-    this.softness = softness;
-  }
-
-  /** Steps to stay frozen after {@code detections} detections of low relevance. */
+/**
+ * The soft freeze schedule of arXiv 2512.11221: {@code d = floor(sqrt(c) / k)} steps for a page
+ * detected {@code c} times. It grows slowly, so that one quiet step freezes nothing for long.
+ *
+ * @param softness k
+ */
+record FreezeSchedule(double softness) {
+  /** Steps to stay frozen; 0 to stay active. */
   int duration(int detections) {
-    return (int) (Math.sqrt(detections) / softness);
+    return (int) Math.floor(Math.sqrt(detections) / softness);
   }
 }

@@ -1,19 +1,21 @@
 package dev.kvfreeze.freeze;
 
-/** The control: everything stays active. */
-final class FullPolicy implements FreezePolicy {
-  @Override
-  public String name() {
-    return "full";
-  }
+/** The full cache: every page stays active. The control of every comparison. */
+public final class FullPolicy implements FreezePolicy {
+  static final String NAME = "full";
 
   @Override
-  public boolean mayFreeze() {
-    return false;
+  public String name() {
+    return NAME;
   }
 
   @Override
   public boolean wantsMass(StepKind kind) {
+    return false;
+  }
+
+  @Override
+  public boolean mayFreeze() {
     return false;
   }
 
@@ -24,6 +26,6 @@ final class FullPolicy implements FreezePolicy {
 
   @Override
   public int peakActiveTokens(int promptTokens, int outputTokens, int chunkTokens) {
-    return promptTokens + outputTokens;
+    return Math.addExact(promptTokens, outputTokens);
   }
 }

@@ -4,4 +4,7 @@ package dev.kvfreeze.freeze;
 public interface HeadPolicy {
   /** Looks at a head after a forward step and freezes or thaws pages. */
   void step(StepKind kind, HeadView view, PageMover mover);
+
+  /** The sequence was rewound: what is remembered of pages from {@code pageCount} on is void. */
+  default void truncate(int pageCount) {}
 }

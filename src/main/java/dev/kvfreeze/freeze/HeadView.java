@@ -15,6 +15,9 @@ public interface HeadView {
   /** Tokens in the sequence. */
   int length();
 
+  /** Tokens the head attended to in this step: those of the pages active when it began. */
+  int activeTokens();
+
   /** Whether the page takes part in attention. */
   boolean active(int page);
 

@@ -3,29 +3,36 @@ package dev.kvfreeze.freeze;
 import java.util.Arrays;
 
 /**
- * The published method (ASR-KF, arXiv 2512.11221), without its recovery: after each decode step a page
- * outside the newest K tokens whose relevance is below tau is detected; after c detections within the
- * history window W it is frozen for {@code floor(sqrt(c) / k)} steps, then thawed and scored again.
- * Prompts are read with everything active, as in the paper.
+ * ASR-KF as published (arXiv 2512.11221): timers only. In each decode step, tokens outside the
+ * newest K whose relevance is below tau are detected; a token detected c times in the last W steps
+ * is frozen for {@code d = floor(sqrt(c) / k)} steps; when its timer has run out it is thawed and
+ * scored again in the next step (rolling re-evaluation). Prefill is exact.
  *
- * <p>Two departures. Relevance is the attention probability, averaged over the query heads that share
- * the KV head, as a multiple of the uniform share, so that tau means the same at every context length
- * (the paper compares a magnitude with a fixed threshold). The history window is two half windows
- * that roll over, which counts between W / 2 and W steps with one counter pair a page instead of W
- * bits.
+ * <p>Departures, all marked:
+ *
+ * <ul>
+ *   <li>The unit is a page of one layer and one KV head; with {@code pageTokens = 1} a token of one
+ *       head, where the paper freezes a token of a layer.
+ *   <li>Relevance is the attention probability of the page's tokens in uniform shares, {@code mass
+ *       * attended tokens / tokens in the page}, where the paper thresholds the mean attention
+ *       magnitude itself; so tau means the same at every context length.
+ *   <li>c is counted in two buckets ({@link DetectionHistory}).
+ * </ul>
  */
-final class PaperPolicy implements FreezePolicy {
+public final class PaperPolicy implements FreezePolicy {
+  static final String NAME = "paper";
+
   private final PolicyOptions options;
   private final FreezeSchedule schedule;
 
-  PaperPolicy(PolicyOptions options) {
+  public PaperPolicy(PolicyOptions options) {
     this.options = options;
     this.schedule = new FreezeSchedule(options.softness());
   }
 
   @Override
   public String name() {
-    return "paper";
+    return NAME;
   }
 
   @Override
@@ -38,74 +45,64 @@ final class PaperPolicy implements FreezePolicy {
     return new Head();
   }
 
+  /** Everything: prefill is exact, and every timer may run out at once. */
   @Override
   public int peakActiveTokens(int promptTokens, int outputTokens, int chunkTokens) {
-    return promptTokens + outputTokens;
+    return Math.addExact(promptTokens, outputTokens);
   }
 
   private final class Head implements HeadPolicy {
-    private int[] timers = new int[64];
-    private short[] detectionsNow = new short[64];
-    private short[] detectionsBefore = new short[64];
-    private int stepsInHalfWindow;
+    private final DetectionHistory history = new DetectionHistory(options.historySteps());
+
+    /** Steps a frozen page has still to wait; 0 for an active one. */
+    private short[] timers = new short[16];
 
     @Override
     public void step(StepKind kind, HeadView view, PageMover mover) {
-      if (kind == StepKind.PREFILL) {
+      if (kind != StepKind.DECODE) {
         return;
       }
-      ensure(view.pageCount());
-      rollHistory();
-      int pageTokens = view.pageTokens();
-      int decidable = Math.max(0, view.length() - options.recentTokens()) / pageTokens;
-      float share = (float) (options.threshold() * pageTokens / attended(view));
-      for (int page = 0; page < decidable; page++) {
-        if (view.active(page)) {
-          if (view.mass(page) < share && page * pageTokens >= options.sinkTokens()) {
-            detect(page, mover);
-          }
-        } else if (--timers[page] <= 0) {
-          mover.thaw(page);
+      FreezablePages range = FreezablePages.of(view, options);
+      history.advance(view.pageCount());
+      if (timers.length < view.pageCount()) {
+        timers = Arrays.copyOf(timers, Math.max(view.pageCount(), 2 * timers.length));
+      }
+      // relevance < tau, solved for the mass, once for all pages: they are full
+      double detectedBelow = options.threshold() * view.pageTokens() / view.activeTokens();
+      for (int page = range.first(); page < range.end(); page++) {
+        if (!view.active(page)) {
+          wait(page, mover);
+        } else if (view.mass(page) < detectedBelow) {
+          freeze(page, schedule.duration(history.detect(page)), view, mover);
         }
       }
     }
 
-    private void detect(int page, PageMover mover) {
-      if (detectionsNow[page] < Short.MAX_VALUE) {
-        detectionsNow[page]++;
+    private void wait(int page, PageMover mover) {
+      if (timers[page] > 0) {
+        timers[page]--;
       }
-      int duration = schedule.duration(detectionsNow[page] + detectionsBefore[page]);
-      if (duration > 0) {
-        timers[page] = duration;
-        mover.freeze(page);
-      }
-    }
-
-    private int attended(HeadView view) {
-      int active = 0;
-      for (int page = 0; page < view.pageCount(); page++) {
-        active += view.active(page) ? 1 : 0;
-      }
-      int tailMissing = view.pageCount() * view.pageTokens() - view.length();
-      return Math.max(1, active * view.pageTokens() - tailMissing);
-    }
-
-    private void rollHistory() {
-      if (++stepsInHalfWindow * 2 > options.historySteps()) {
-        short[] oldest = detectionsBefore;
-        detectionsBefore = detectionsNow;
-        detectionsNow = oldest;
-        Arrays.fill(detectionsNow, (short) 0);
-        stepsInHalfWindow = 0;
+      if (timers[page] == 0) {
+        // Without a free slot the page stays frozen and asks again in the next step.
+        mover.thaw(page);
       }
     }
 
-    private void ensure(int pages) {
-      if (timers.length < pages) {
-        int size = Math.max(pages, 2 * timers.length);
-        timers = Arrays.copyOf(timers, size);
-        detectionsNow = Arrays.copyOf(detectionsNow, size);
-        detectionsBefore = Arrays.copyOf(detectionsBefore, size);
+    private void freeze(int page, int steps, HeadView view, PageMover mover) {
+      if (steps == 0) {
+        return;
+      }
+      mover.freeze(page);
+      if (!view.active(page)) {
+        timers[page] = (short) Math.min(steps, Short.MAX_VALUE);
+      }
+    }
+
+    @Override
+    public void truncate(int pageCount) {
+      history.forgetFrom(pageCount);
+      if (pageCount < timers.length) {
+        Arrays.fill(timers, pageCount, timers.length, (short) 0);
       }
     }
   }

@@ -1,8 +1,8 @@
 package dev.kvfreeze.freeze;
 
 /**
- * The knobs of the policies; a policy reads those it has. The defaults of {@code paper} were found by
- * the measurement in {@code docs/benchmarks/paper-policy.md}.
+ * The knobs of the policies; a policy reads those it has. The defaults of {@code paper} were found
+ * by the measurement in {@code docs/benchmarks/paper-policy.md}.
  *
  * @param pageTokens tokens a page; 1 gives the paper's behaviour
  * @param sinkTokens first tokens that are never frozen (attention sinks, arXiv 2309.17453)
@@ -19,13 +19,27 @@ public record PolicyOptions(
     double threshold,
     int historySteps,
     double softness) {
+  /** Most tokens a page may hold. */
+  public static final int MAX_PAGE_TOKENS = 1024;
+
+  /** Most steps of detection history. */
+  public static final int MAX_HISTORY_STEPS = 1 << 15;
+
   public PolicyOptions {
-    require(pageTokens >= 1, "page tokens", pageTokens, "at least 1");
+    require(
+        pageTokens >= 1 && pageTokens <= MAX_PAGE_TOKENS,
+        "page tokens",
+        pageTokens,
+        "1 to " + MAX_PAGE_TOKENS);
     require(sinkTokens >= 0, "sink tokens", sinkTokens, "at least 0");
     require(recentTokens >= 1, "recent tokens", recentTokens, "at least 1");
     require(threshold >= 0 && threshold < 1e6, "threshold", threshold, "0 to 1000000");
-    require(historySteps >= 1, "history steps", historySteps, "at least 1");
-    require(softness > 0, "softness", softness, "more than 0");
+    require(
+        historySteps >= 1 && historySteps <= MAX_HISTORY_STEPS,
+        "history steps",
+        historySteps,
+        "1 to " + MAX_HISTORY_STEPS);
+    require(softness > 0 && softness < 1e6, "softness", softness, "more than 0, below 1000000");
   }
 
   private static void require(boolean condition, String name, double value, String allowed) {
@@ -35,12 +49,17 @@ public record PolicyOptions(
     }
   }
 
+  /** The defaults of every knob; the only place where they stand. */
   public static PolicyOptions defaults() {
     return new PolicyOptions(16, 4, 32, 0.5, 256, 1.0);
   }
 
+  /** The defaults of a policy: the paper's unit is a token, the others' a page. */
+  public static PolicyOptions defaults(String policyName) {
+    return policyName.equals(PaperPolicy.NAME) ? defaults().withPageTokens(1) : defaults();
+  }
+
   public PolicyOptions withPageTokens(int tokens) {
-    return new PolicyOptions(
-        tokens, sinkTokens, recentTokens, threshold, historySteps, softness);
+    return new PolicyOptions(tokens, sinkTokens, recentTokens, threshold, historySteps, softness);
   }
 }

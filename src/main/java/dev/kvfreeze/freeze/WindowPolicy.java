@@ -1,20 +1,25 @@
 package dev.kvfreeze.freeze;
 
 /**
- * Sinks and a recent window (StreamingLLM, arXiv 2309.17453): everything else is frozen as soon as it
- * leaves the window, while the prompt is read as well, and never thawed. Unlike StreamingLLM keys
- * keep the positions they were written with.
+ * StreamingLLM (Xiao et al., arXiv 2309.17453): the first tokens, the attention sinks, and the
+ * newest ones stay; everything between is frozen as the window moves over it, in prefill too, and
+ * never thawed. Reads {@code sinkTokens} and {@code recentTokens}.
+ *
+ * <p>Departures: whole pages stay when any of their tokens is in the window, and tokens keep their
+ * rotary position (the original counts positions inside the cache).
  */
-final class WindowPolicy implements FreezePolicy {
+public final class WindowPolicy implements FreezePolicy {
+  static final String NAME = "window";
+
   private final PolicyOptions options;
 
-  WindowPolicy(PolicyOptions options) {
+  public WindowPolicy(PolicyOptions options) {
     this.options = options;
   }
 
   @Override
   public String name() {
-    return "window";
+    return NAME;
   }
 
   @Override
@@ -29,27 +34,32 @@ final class WindowPolicy implements FreezePolicy {
 
   @Override
   public int peakActiveTokens(int promptTokens, int outputTokens, int chunkTokens) {
-    int pages = 4 * options.pageTokens();
-    int bound = options.sinkTokens() + options.recentTokens() + chunkTokens + pages;
-    return Math.min(promptTokens + outputTokens, bound);
+    long page = options.pageTokens();
+    long sinks = (options.sinkTokens() + page - 1) / page * page;
+    long kept = sinks + options.recentTokens() + page + Math.max(1, chunkTokens);
+    return (int) Math.min(Math.addExact(promptTokens, outputTokens), kept);
   }
 
   private final class Head implements HeadPolicy {
-    /** Pages before this one have been decided on. */
-    private int decided;
+    /** Pages between the sinks and this one are frozen. */
+    private int next;
 
     @Override
     public void step(StepKind kind, HeadView view, PageMover mover) {
-      int pageTokens = view.pageTokens();
-      int firstRecent = view.length() - options.recentTokens();
-      // A rewind takes pages back to before the window; they are decided on again.
-      decided = Math.min(decided, view.pageCount());
-      while ((decided + 1) * pageTokens <= firstRecent) {
-        if (decided * pageTokens >= options.sinkTokens()) {
-          mover.freeze(decided);
+      FreezablePages range = FreezablePages.of(view, options);
+      next = Math.max(next, range.first());
+      while (next < range.end()) {
+        mover.freeze(next);
+        if (view.active(next)) {
+          return;
         }
-        decided++;
+        next++;
       }
+    }
+
+    @Override
+    public void truncate(int pageCount) {
+      next = Math.min(next, pageCount);
     }
   }
 }

@@ -1,0 +1,45 @@
+package dev.kvfreeze.cache;
+
+import dev.kvfreeze.freeze.FreezePolicy;
+import dev.kvfreeze.freeze.HeadPolicy;
+import dev.kvfreeze.freeze.StepKind;
+import java.util.SplittableRandom;
+
+/** Freezes and thaws pages at random, those it must not included: the cache has to refuse them. */
+final class RandomPolicy implements FreezePolicy {
+  private final SplittableRandom random;
+  double thawShare = 0.5;
+
+  RandomPolicy(long seed) {
+    this.random = new SplittableRandom(seed);
+  }
+
+  @Override
+  public String name() {
+    return "random";
+  }
+
+  @Override
+  public boolean wantsMass(StepKind kind) {
+    return kind == StepKind.DECODE;
+  }
+
+  @Override
+  public HeadPolicy head() {
+    return (kind, view, mover) -> {
+      for (int i = random.nextInt(4); i > 0 && view.pageCount() > 0; i--) {
+        int page = random.nextInt(view.pageCount());
+        if (random.nextDouble() < thawShare) {
+          mover.thaw(page);
+        } else {
+          mover.freeze(page);
+        }
+      }
+    };
+  }
+
+  @Override
+  public int peakActiveTokens(int promptTokens, int outputTokens, int chunkTokens) {
+    return promptTokens + outputTokens;
+  }
+}
