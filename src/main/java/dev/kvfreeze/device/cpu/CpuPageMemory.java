@@ -3,6 +3,7 @@ package dev.kvfreeze.device.cpu;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.device.PageMemory;
 import java.util.Arrays;
+import java.util.function.IntFunction;
 
 /**
  * Page slots on the heap, in slabs of a few MiB that are taken when first needed. A slab holds a
@@ -15,6 +16,7 @@ public final class CpuPageMemory implements PageMemory {
 
   private final PageLayout layout;
   private final long limitBytes;
+  private final IntFunction<int[]> allocator;
   private final int capacity;
   private final int slabShift;
   private final int slabMask;
@@ -29,6 +31,11 @@ public final class CpuPageMemory implements PageMemory {
    * @throws IllegalArgumentException when not even one page fits the limit
    */
   public CpuPageMemory(PageLayout layout, long limitBytes) {
+    this(layout, limitBytes, int[]::new);
+  }
+
+  /** With a source of slabs that a test can exhaust. */
+  CpuPageMemory(PageLayout layout, long limitBytes, IntFunction<int[]> allocator) {
     if (limitBytes < layout.pageBytes()) {
       throw new IllegalArgumentException(
           "a KV pool of "
@@ -38,6 +45,7 @@ public final class CpuPageMemory implements PageMemory {
               + " bytes; give the pool more memory");
     }
     this.layout = layout;
+    this.allocator = allocator;
     this.limitBytes = limitBytes;
     wordsPerPage = layout.wordsPerPage();
     // The largest slot number must leave room for its slab in a Java array.
@@ -79,7 +87,7 @@ public final class CpuPageMemory implements PageMemory {
     try {
       for (int i = slabs.length; i < wanted; i++) {
         long pages = Math.min(slabMask + 1L, capacity - ((long) i << slabShift));
-        grown[i] = new int[(int) pages * wordsPerPage];
+        grown[i] = allocator.apply((int) pages * wordsPerPage);
         slabs = Arrays.copyOf(grown, i + 1);
         allocatedBytes += 4L * grown[i].length;
       }

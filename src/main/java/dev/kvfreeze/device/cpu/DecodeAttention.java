@@ -2,6 +2,7 @@ package dev.kvfreeze.device.cpu;
 
 import dev.kvfreeze.device.AttentionSegment;
 import dev.kvfreeze.device.HeadPages;
+import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.model.AttentionShape;
 import java.util.Arrays;
 import java.util.List;
@@ -14,6 +15,9 @@ import java.util.List;
  */
 final class DecodeAttention {
   static final int PART_TOKENS = 256;
+
+  /** At least a register of tokens at every vector width. */
+  private static final int STAGED_PAGE_TOKENS = 16;
 
   /** Products of a query and a key below which a parallel region costs more than it gains. */
   private static final long PARALLEL_PRODUCTS = 1 << 16;
@@ -115,7 +119,19 @@ final class DecodeAttention {
     int at = segment.firstRow() * queries.columns() + part.head * group * headSize;
     System.arraycopy(queries.values(), at, own.queries, 0, group * headSize);
     kernels.scale(own.queries, 0, group * headSize, shape.scale());
-    kernels.scores(memory, pages, part.from, part.to, own.queries, group, own.scores, stride);
+    CpuPageMemory source = memory;
+    HeadPages run = pages;
+    int from = part.from;
+    int to = part.to;
+    if (memory.layout().pageTokens() == 1) {
+      StagedTokens staged = own.stage(memory.layout());
+      staged.gather(memory, pages, from, to);
+      source = staged.memory();
+      run = staged.pages();
+      from = 0;
+      to = run.count;
+    }
+    kernels.scores(source, run, from, to, own.queries, group, own.scores, stride);
     hideInvisible(part, pages, shape.window(), own.scores, group, stride);
     for (int g = 0; g < group; g++) {
       float max = kernels.maximum(own.scores, g * stride, part.tokens);
@@ -124,7 +140,7 @@ final class DecodeAttention {
           part.tokens == 0 ? 0 : kernels.exponentials(own.scores, g * stride, part.tokens, max);
     }
     kernels.weightedValues(
-        memory, pages, part.from, part.to, own.scores, group, stride, own.panel, own.sums);
+        source, run, from, to, own.scores, group, stride, own.panel, own.sums);
     System.arraycopy(own.sums, 0, sums, index * group * headSize, group * headSize);
     if (pages.wantMass) {
       sumMass(part, pages, own.scores, group, stride);
@@ -261,6 +277,14 @@ final class DecodeAttention {
     float[] scores = {};
     float[] panel = {};
     float[] sums = {};
+    StagedTokens staged;
+
+    StagedTokens stage(PageLayout layout) {
+      if (staged == null || !staged.fits(layout)) {
+        staged = new StagedTokens(layout, STAGED_PAGE_TOKENS, PART_TOKENS);
+      }
+      return staged;
+    }
 
     void ensure(int group, int headSize, int stride) {
       queries = grown(queries, group * headSize + AttentionKernels.SLACK);

@@ -18,8 +18,7 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 
 /**
- * Attention arithmetic by vector. Heads too small for a register go to the scalar twin; pages
- * smaller than a register are read by the column where more than one token shares it.
+ * Attention arithmetic by vector. Heads too small for a register go to the scalar twin.
  */
 final class VectorAttentionKernels implements AttentionKernels {
   private static final int HIGH_HALF = 0xffff0000;
@@ -38,8 +37,6 @@ final class VectorAttentionKernels implements AttentionKernels {
       int stride) {
     if (isNarrow(memory.layout())) {
       scalar.scores(memory, pages, from, to, queries, group, scores, stride);
-    } else if (memory.layout().pageTokens() == 1) {
-      VectorRowScores.scores(memory, pages, from, to, queries, group, scores, stride);
     } else {
       VectorKeyScores.scores(memory, pages, from, to, queries, group, scores, stride);
     }
@@ -139,6 +136,10 @@ final class VectorAttentionKernels implements AttentionKernels {
       int column,
       int stride) {
     PageLayout layout = memory.layout();
+    if (layout.pageTokens() == 1 && layout.format() == KvFormat.BF16) {
+      decodeSingle(memory.slab(slot), memory.offset(slot), layout, panel, column, stride);
+      return;
+    }
     // A few tokens of a page would waste most of each register.
     if (isNarrow(layout) || layout.pageTokens() * 4 < LANES) {
       scalar.packKeys(memory, slot, fromToken, count, panel, column, stride);
@@ -154,6 +155,17 @@ final class VectorAttentionKernels implements AttentionKernels {
       } else {
         decodeColumn(layout, slab, offset + t, panel, column + t, stride);
       }
+    }
+  }
+
+  private static void decodeSingle(
+      int[] slab, int offset, PageLayout layout, float[] panel, int column, int stride) {
+    int words = layout.wordsPerToken();
+    int high = words * stride;
+    for (int j = 0; j < words; j++) {
+      int word = slab[offset + j];
+      panel[column + j * stride] = Bfloat16.low(word);
+      panel[column + j * stride + high] = Bfloat16.high(word);
     }
   }
 
