@@ -104,11 +104,7 @@ final class DecodeAttention {
   }
 
   private void attendPart(
-      int index,
-      Scratch own,
-      CpuActivations queries,
-      AttentionShape shape,
-      CpuPageMemory memory) {
+      int index, Scratch own, CpuActivations queries, AttentionShape shape, CpuPageMemory memory) {
     Part part = parts[index];
     AttentionSegment segment = part.segment;
     HeadPages pages = segment.heads()[part.head];
@@ -139,8 +135,7 @@ final class DecodeAttention {
       totals[index * group + g] =
           part.tokens == 0 ? 0 : kernels.exponentials(own.scores, g * stride, part.tokens, max);
     }
-    kernels.weightedValues(
-        source, run, from, to, own.scores, group, stride, own.panel, own.sums);
+    kernels.weightedValues(source, run, from, to, own.scores, group, stride, own.panel, own.sums);
     System.arraycopy(own.sums, 0, sums, index * group * headSize, group * headSize);
     if (pages.wantMass) {
       sumMass(part, pages, own.scores, group, stride);
@@ -161,8 +156,7 @@ final class DecodeAttention {
     for (int g = 0; g < group; g++) {
       int row = g * stride;
       Arrays.fill(scores, row, row + before, Float.NEGATIVE_INFINITY);
-      Arrays.fill(
-          scores, row + part.tokens - after, row + part.tokens, Float.NEGATIVE_INFINITY);
+      Arrays.fill(scores, row + part.tokens - after, row + part.tokens, Float.NEGATIVE_INFINITY);
     }
   }
 
@@ -225,8 +219,7 @@ final class DecodeAttention {
         continue;
       }
       float factor = weight(maxima[i * group + g], max) / total;
-      kernels.addScaled(
-          out.values(), at, sums, (i * group + g) * headSize, headSize, factor);
+      kernels.addScaled(out.values(), at, sums, (i * group + g) * headSize, headSize, factor);
       addMass(parts[i], g, group, factor);
     }
   }

@@ -17,9 +17,7 @@ import dev.kvfreeze.device.PageLayout;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 
-/**
- * Attention arithmetic by vector. Heads too small for a register go to the scalar twin.
- */
+/** Attention arithmetic by vector. Heads too small for a register go to the scalar twin. */
 final class VectorAttentionKernels implements AttentionKernels {
   private static final int HIGH_HALF = 0xffff0000;
 
@@ -56,8 +54,7 @@ final class VectorAttentionKernels implements AttentionKernels {
     if (isNarrow(memory.layout())) {
       scalar.weightedValues(memory, pages, from, to, weights, group, stride, panel, sums);
     } else {
-      VectorValueSums.weightedValues(
-          memory, pages, from, to, weights, group, stride, panel, sums);
+      VectorValueSums.weightedValues(memory, pages, from, to, weights, group, stride, panel, sums);
     }
   }
 

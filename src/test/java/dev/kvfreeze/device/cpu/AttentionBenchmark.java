@@ -24,8 +24,7 @@ final class AttentionBenchmark {
   private static final AttentionShape SHAPE = new AttentionShape(9, 3, 64, 0.125f, 0);
   private static final long RUN_NANOS = 1_000_000_000L;
 
-  private static final ThreadMXBean THREADS =
-      (ThreadMXBean) ManagementFactory.getThreadMXBean();
+  private static final ThreadMXBean THREADS = (ThreadMXBean) ManagementFactory.getThreadMXBean();
 
   private final WorkerPool pool;
   private final PagedAttention attention;

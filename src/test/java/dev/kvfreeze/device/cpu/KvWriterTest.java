@@ -71,8 +71,7 @@ class KvWriterTest {
       KvWriter writer = new KvWriter(pool);
       for (int[] span : new int[][] {{3, 1}, {8, 1}, {6, 9}}) {
         HeadPages[] heads = {page(0, 4, 4)};
-        List<AttentionSegment> segments =
-            List.of(new AttentionSegment(0, span[1], span[0], heads));
+        List<AttentionSegment> segments = List.of(new AttentionSegment(0, span[1], span[0], heads));
         assertThatThrownBy(() -> writer.write(rows, rows, shape, memory, segments))
             .isInstanceOf(IllegalStateException.class)
             .hasMessageContaining("covers position");

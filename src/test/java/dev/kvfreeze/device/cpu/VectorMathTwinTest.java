@@ -32,7 +32,8 @@ class VectorMathTwinTest {
   void negativeExponentialIsAccurateAndEndsAtZero() {
     for (float y = 0; y < 100; y += 0.0093f) {
       double expected = Math.exp(-y);
-      assertThat((double) vectorExpNegative(y)).isCloseTo(expected, within(3e-7 * expected + 1e-37));
+      assertThat((double) vectorExpNegative(y))
+          .isCloseTo(expected, within(3e-7 * expected + 1e-37));
       assertThat(VectorMath.expNegative(y)).isEqualTo(vectorExpNegative(y));
     }
     assertThat(vectorExpNegative(0f)).isEqualTo(1f);
