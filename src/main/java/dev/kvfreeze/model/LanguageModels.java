@@ -1,6 +1,7 @@
 package dev.kvfreeze.model;
 
 import dev.kvfreeze.model.chat.ChatTemplate;
+import dev.kvfreeze.model.chat.ChatTemplates;
 import dev.kvfreeze.model.gguf.GgufFile;
 import dev.kvfreeze.model.store.FileHash;
 import dev.kvfreeze.model.store.StoreSettings;
@@ -26,11 +27,11 @@ public final class LanguageModels {
     try {
       CompletableFuture<String> hash =
           CompletableFuture.supplyAsync(
-              () -> FileHash.cachedSha256(path, StoreSettings.fromEnvironment().cacheFolder()));
+              () -> FileHash.cachedSha256(path, StoreSettings.environmentCacheFolder()));
       ModelSpec spec = Architectures.read(file);
       Tokenizer tokenizer = TokenizerFactory.create(file.metadata());
       requireSameVocabulary(file, spec, tokenizer);
-      ChatTemplate template = null;
+      ChatTemplate template = ChatTemplates.create(file.metadata(), tokenizer);
       return new GgufLanguageModel(file, hash, spec, tokenizer, template);
     } catch (RuntimeException e) {
       file.close();

@@ -29,6 +29,11 @@ public record StoreSettings(
     return from(System.getenv(), Path.of(System.getProperty("user.home")));
   }
 
+  /** kvfreeze's cache folder of this process. */
+  public static Path environmentCacheFolder() {
+    return cacheFolder(System.getenv(), Path.of(System.getProperty("user.home")));
+  }
+
   /**
    * Reads settings from environment variables.
    *
@@ -39,7 +44,7 @@ public record StoreSettings(
     Path caches = folder(environment, "XDG_CACHE_HOME", home.resolve(".cache"));
     Path hubHome = folder(environment, "HF_HOME", caches.resolve("huggingface"));
     return new StoreSettings(
-        folder(environment, "KVFREEZE_CACHE", home.resolve(".cache").resolve("kvfreeze")),
+        cacheFolder(environment, home),
         folder(environment, "HF_HUB_CACHE", hubHome.resolve("hub")),
         endpoint(environment.getOrDefault("HF_ENDPOINT", "")),
         token(environment, folder(environment, "HF_TOKEN_PATH", hubHome.resolve("token"))),
@@ -57,6 +62,10 @@ public record StoreSettings(
   public String toString() {
     return "StoreSettings[cacheFolder=%s, hubCache=%s, endpoint=%s, token=%s, offline=%s]"
         .formatted(cacheFolder, hubCache, endpoint, token.isEmpty() ? "none" : "set", offline);
+  }
+
+  private static Path cacheFolder(Map<String, String> environment, Path home) {
+    return folder(environment, "KVFREEZE_CACHE", home.resolve(".cache").resolve("kvfreeze"));
   }
 
   private static Path folder(Map<String, String> environment, String variable, Path usual) {
