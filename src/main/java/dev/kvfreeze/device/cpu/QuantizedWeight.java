@@ -4,8 +4,11 @@ package dev.kvfreeze.device.cpu;
  * Unsigned 4-bit or 8-bit quants with scales for each 32 (or 16) columns. A tile is contiguous:
  * first the scales of all its blocks, then their quants, both in stored order.
  *
- * <p>Quants of a block: {@code words[w * 32 + row]} holds the columns {@code w * perWord} onwards of
- * a row, lowest bits first; 8 four-bit or 4 eight-bit quants a word.
+ * <p>Quants of a block: {@code words[w * stride + row]} holds the columns {@code w * perWord}
+ * onwards of a row, lowest bits first; 8 four-bit or 4 eight-bit quants a word. The two stored
+ * blocks of a pair alternate (stride 64), because a product reads both at once and the memory
+ * prefetcher follows only a stream that runs strictly forwards; a last block without a partner has
+ * stride 32.
  *
  * <p>Five- and six-bit formats are widened to eight bits (8.5 to 10 bits a weight instead of 5.5 to
  * 6.6).
@@ -50,6 +53,21 @@ final class QuantizedWeight extends TiledWeight {
     return scalesAt(tile) + blocks() * scaleKind.wordsPerBlock();
   }
 
+  private boolean paired(int stored) {
+    return stored < blocks() / 2 * 2;
+  }
+
+  /** Words from one word of a row to the row's next in a stored block. */
+  int quantStride(int stored) {
+    return paired(stored) ? 2 * TILE_ROWS : TILE_ROWS;
+  }
+
+  /** Where the quants of a stored block begin. */
+  int blockAt(int tile, int stored) {
+    int pair = quantsAt(tile) + stored / 2 * 2 * quantWordsPerBlock();
+    return pair + stored % 2 * TILE_ROWS;
+  }
+
   /** Decoded floats of all scales of a tile. */
   int decodedScales() {
     return blocks() * scaleKind.groups() * DECODED_GROUP;
@@ -69,10 +87,7 @@ final class QuantizedWeight extends TiledWeight {
     int perWord = 32 / bits;
     int word =
         words[
-            quantsAt(tile)
-                + stored * quantWordsPerBlock()
-                + inBlock / perWord * TILE_ROWS
-                + lane];
+            blockAt(tile, stored) + inBlock / perWord * quantStride(stored) + lane];
     int quant = word >>> bits * (inBlock % perWord) & (1 << bits) - 1;
     int group = inBlock * scaleKind.groups() / BLOCK_COLUMNS;
     float scale = scale(tile, stored, group, lane);

@@ -113,13 +113,14 @@ final class VectorMatmulKernels implements MatmulKernels {
 
   private static void dequantizeBlock(
       QuantizedWeight weight, int tile, int stored, float[] panel, int panelAt, float[] scales) {
-    int at = weight.quantsAt(tile) + stored * weight.quantWordsPerBlock();
+    int at = weight.blockAt(tile, stored);
+    int stride = weight.quantStride(stored);
     int groups = weight.scaleKind.groups();
     int scalesAt = stored * groups * DECODED_GROUP;
     if (weight.bits == 4) {
-      VectorNibbles.dequantize(weight.words, at, scales, scalesAt, panel, panelAt);
+      VectorNibbles.dequantize(weight.words, at, stride, scales, scalesAt, panel, panelAt);
     } else {
-      VectorBytes.dequantize(weight.words, at, scales, scalesAt, groups, panel, panelAt);
+      VectorBytes.dequantize(weight.words, at, stride, scales, scalesAt, groups, panel, panelAt);
     }
   }
 

@@ -62,11 +62,12 @@ final class VectorNibbles {
       FloatVector minimumB1 = FloatVector.fromArray(FLOATS, scales, sB + TILE_ROWS + LANES);
       int wA = at + 2 * pair * BLOCK_WORDS;
       for (int w = 0; w < BITS; w++) {
-        IntVector wordsA0 = IntVector.fromArray(INTS, words, wA + w * TILE_ROWS);
-        IntVector wordsA1 = IntVector.fromArray(INTS, words, wA + w * TILE_ROWS + LANES);
-        IntVector wordsB0 = IntVector.fromArray(INTS, words, wA + BLOCK_WORDS + w * TILE_ROWS);
-        IntVector wordsB1 =
-            IntVector.fromArray(INTS, words, wA + BLOCK_WORDS + w * TILE_ROWS + LANES);
+        int a = wA + w * 2 * TILE_ROWS;
+        int b = a + TILE_ROWS;
+        IntVector wordsA0 = IntVector.fromArray(INTS, words, a);
+        IntVector wordsA1 = IntVector.fromArray(INTS, words, a + LANES);
+        IntVector wordsB0 = IntVector.fromArray(INTS, words, b);
+        IntVector wordsB1 = IntVector.fromArray(INTS, words, b + LANES);
         int column = pair * BLOCK_COLUMNS + w * 8;
         for (int i = 0; i < 8; i++) {
           FloatVector xA = FloatVector.broadcast(FLOATS, x[xAt + column + i]);
@@ -146,14 +147,24 @@ final class VectorNibbles {
     }
   }
 
-  /** One stored block as float32 to {@code panel[panelAt + column * 32 + row]}. */
+  /**
+   * One stored block as float32 to {@code panel[panelAt + column * 32 + row]}.
+   *
+   * @param stride words from one group of a word's columns to the next
+   */
   static void dequantize(
-      int[] words, int at, float[] scales, int scalesAt, float[] panel, int panelAt) {
+      int[] words,
+      int at,
+      int stride,
+      float[] scales,
+      int scalesAt,
+      float[] panel,
+      int panelAt) {
     for (int v = 0; v < TILE_ROWS; v += LANES) {
       FloatVector scale = FloatVector.fromArray(FLOATS, scales, scalesAt + v);
       FloatVector minimum = FloatVector.fromArray(FLOATS, scales, scalesAt + TILE_ROWS + v);
       for (int w = 0; w < BITS; w++) {
-        IntVector quants = IntVector.fromArray(INTS, words, at + w * TILE_ROWS + v);
+        IntVector quants = IntVector.fromArray(INTS, words, at + w * stride + v);
         int to = panelAt + w * BLOCK_VALUES / BITS + v;
         for (int i = 0; i < 8; i++) {
           scale

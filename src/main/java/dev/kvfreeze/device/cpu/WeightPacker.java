@@ -82,14 +82,14 @@ final class WeightPacker {
 
   private static void packQuants(QuantizedWeight weight, int row, int stored, int[] quants) {
     int perWord = 32 / weight.bits;
-    int at =
-        weight.quantsAt(row / TILE_ROWS) + stored * weight.quantWordsPerBlock() + row % TILE_ROWS;
+    int at = weight.blockAt(row / TILE_ROWS, stored) + row % TILE_ROWS;
+    int stride = weight.quantStride(stored);
     for (int w = 0; w < weight.bits; w++) {
       int word = 0;
       for (int i = 0; i < perWord; i++) {
         word |= quants[w * perWord + i] << weight.bits * i;
       }
-      weight.words[at + w * TILE_ROWS] = word;
+      weight.words[at + w * stride] = word;
     }
   }
 
