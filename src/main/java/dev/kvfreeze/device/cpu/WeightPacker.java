@@ -37,29 +37,35 @@ final class WeightPacker {
   }
 
   TiledWeight packMatrix(TensorData tensor) {
-    return switch (tensor.type()) {
-      case Q4_0 -> packQuantized(tensor, 4, ScaleKind.HALF);
-      case Q4_1 -> packQuantized(tensor, 4, ScaleKind.HALF_PAIR);
-      case Q4_K -> packQuantized(tensor, 4, ScaleKind.FLOAT_PAIR);
-      case Q5_0, Q8_0 -> packQuantized(tensor, 8, ScaleKind.HALF);
-      case Q5_1 -> packQuantized(tensor, 8, ScaleKind.HALF_PAIR);
-      case Q5_K -> packQuantized(tensor, 8, ScaleKind.FLOAT_PAIR);
-      case Q6_K -> packQuantized(tensor, 8, ScaleKind.FLOAT_TWO_GROUPS);
-      case BF16 -> packSixteen(tensor, SixteenBitWeight.Format.BF16);
-      case F16 -> packSixteen(tensor, SixteenBitWeight.Format.F16);
-      case F32 -> packFloat(tensor);
+    TiledWeight weight = empty(tensor.name(), tensor.type(), tensor.rows(), tensor.columns());
+    if (weight instanceof QuantizedWeight quantized) {
+      packQuantized(tensor, quantized);
+    } else if (weight instanceof SixteenBitWeight sixteen) {
+      packSixteen(tensor, sixteen);
+    } else {
+      packFloat(tensor, (FloatWeight) weight);
+    }
+    return weight;
+  }
+
+  /** A matrix of zero words in the layout of a type. */
+  static TiledWeight empty(String name, TensorType type, int rows, int columns) {
+    int zero = QuantBlock.zeroPoint(type);
+    return switch (type) {
+      case Q4_0 -> new QuantizedWeight(name, rows, columns, 4, ScaleKind.HALF, zero);
+      case Q4_1 -> new QuantizedWeight(name, rows, columns, 4, ScaleKind.HALF_PAIR, zero);
+      case Q4_K -> new QuantizedWeight(name, rows, columns, 4, ScaleKind.FLOAT_PAIR, zero);
+      case Q5_0, Q8_0 -> new QuantizedWeight(name, rows, columns, 8, ScaleKind.HALF, zero);
+      case Q5_1 -> new QuantizedWeight(name, rows, columns, 8, ScaleKind.HALF_PAIR, zero);
+      case Q5_K -> new QuantizedWeight(name, rows, columns, 8, ScaleKind.FLOAT_PAIR, zero);
+      case Q6_K -> new QuantizedWeight(name, rows, columns, 8, ScaleKind.FLOAT_TWO_GROUPS, zero);
+      case BF16 -> new SixteenBitWeight(name, rows, columns, SixteenBitWeight.Format.BF16);
+      case F16 -> new SixteenBitWeight(name, rows, columns, SixteenBitWeight.Format.F16);
+      case F32 -> new FloatWeight(name, rows, columns);
     };
   }
 
-  private QuantizedWeight packQuantized(TensorData tensor, int bits, ScaleKind kind) {
-    QuantizedWeight weight =
-        new QuantizedWeight(
-            tensor.name(),
-            tensor.rows(),
-            tensor.columns(),
-            bits,
-            kind,
-            QuantBlock.zeroPoint(tensor.type()));
+  private void packQuantized(TensorData tensor, QuantizedWeight weight) {
     TensorType type = tensor.type();
     pool.parallelFor(
         weight.tiles(),
@@ -77,7 +83,6 @@ final class WeightPacker {
             }
           }
         });
-    return weight;
   }
 
   private static void packQuants(QuantizedWeight weight, int row, int stored, int[] quants) {
@@ -111,9 +116,7 @@ final class WeightPacker {
     }
   }
 
-  private SixteenBitWeight packSixteen(TensorData tensor, SixteenBitWeight.Format format) {
-    SixteenBitWeight weight =
-        new SixteenBitWeight(tensor.name(), tensor.rows(), tensor.columns(), format);
+  private void packSixteen(TensorData tensor, SixteenBitWeight weight) {
     pool.parallelFor(
         weight.tiles(),
         1,
@@ -130,11 +133,9 @@ final class WeightPacker {
             }
           }
         });
-    return weight;
   }
 
-  private FloatWeight packFloat(TensorData tensor) {
-    FloatWeight weight = new FloatWeight(tensor.name(), tensor.rows(), tensor.columns());
+  private void packFloat(TensorData tensor, FloatWeight weight) {
     pool.parallelFor(
         weight.tiles(),
         1,
@@ -150,6 +151,5 @@ final class WeightPacker {
             }
           }
         });
-    return weight;
   }
 }
