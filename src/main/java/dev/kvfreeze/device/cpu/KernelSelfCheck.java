@@ -78,8 +78,7 @@ public final class KernelSelfCheck {
     return findings;
   }
 
-  static List<Candidate> matmulCandidates(
-      KernelProvider provider, Collection<TensorType> types) {
+  static List<Candidate> matmulCandidates(KernelProvider provider, Collection<TensorType> types) {
     List<Candidate> candidates = new ArrayList<>();
     for (TensorType type : types) {
       candidates.addAll(matmulCandidates(type, provider.matmul()));
@@ -105,12 +104,9 @@ public final class KernelSelfCheck {
             call -> scalar.dequantize(weight, 0, 0, 8, panel, scratch)),
         new Candidate(
             type + " product",
+            call -> vector.multiplyPanel(x, 0, weight.columns(), 1 + call % 8, panel, 256, out, 0),
             call ->
-                vector.multiplyPanel(
-                    x, 0, weight.columns(), 1 + call % 8, panel, 256, out, 0),
-            call ->
-                scalar.multiplyPanel(
-                    x, 0, weight.columns(), 1 + call % 8, panel, 256, out, 0)));
+                scalar.multiplyPanel(x, 0, weight.columns(), 1 + call % 8, panel, 256, out, 0)));
   }
 
   /** Runs a kernel until a series of calls allocates nothing, or the time is up. */

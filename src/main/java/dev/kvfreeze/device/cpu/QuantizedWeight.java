@@ -85,9 +85,7 @@ final class QuantizedWeight extends TiledWeight {
     int lane = row % TILE_ROWS;
     int inBlock = column % BLOCK_COLUMNS;
     int perWord = 32 / bits;
-    int word =
-        words[
-            blockAt(tile, stored) + inBlock / perWord * quantStride(stored) + lane];
+    int word = words[blockAt(tile, stored) + inBlock / perWord * quantStride(stored) + lane];
     int quant = word >>> bits * (inBlock % perWord) & (1 << bits) - 1;
     int group = inBlock * scaleKind.groups() / BLOCK_COLUMNS;
     float scale = scale(tile, stored, group, lane);

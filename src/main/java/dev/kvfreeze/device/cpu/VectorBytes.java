@@ -79,59 +79,123 @@ final class VectorBytes {
         FloatVector xA0 = FloatVector.broadcast(FLOATS, x[xAt + column]);
         sumA0 =
             xA0.lanewise(
-                FMA, scaleA0.lanewise(FMA, wordsA0.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumA0), sumA0);
+                FMA,
+                scaleA0.lanewise(
+                    FMA, wordsA0.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumA0),
+                sumA0);
         sumA1 =
             xA0.lanewise(
-                FMA, scaleA1.lanewise(FMA, wordsA1.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumA1), sumA1);
+                FMA,
+                scaleA1.lanewise(
+                    FMA, wordsA1.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumA1),
+                sumA1);
         FloatVector xB0 = FloatVector.broadcast(FLOATS, x[secondAt + column]);
         sumB0 =
             xB0.lanewise(
-                FMA, scaleB0.lanewise(FMA, wordsB0.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumB0), sumB0);
+                FMA,
+                scaleB0.lanewise(
+                    FMA, wordsB0.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumB0),
+                sumB0);
         sumB1 =
             xB0.lanewise(
-                FMA, scaleB1.lanewise(FMA, wordsB1.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumB1), sumB1);
+                FMA,
+                scaleB1.lanewise(
+                    FMA, wordsB1.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumB1),
+                sumB1);
         FloatVector xA1 = FloatVector.broadcast(FLOATS, x[xAt + column + 1]);
         sumA0 =
             xA1.lanewise(
-                FMA, scaleA0.lanewise(FMA, wordsA0.lanewise(LSHR, 8).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumA0), sumA0);
+                FMA,
+                scaleA0.lanewise(
+                    FMA,
+                    wordsA0.lanewise(LSHR, 8).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0),
+                    minimumA0),
+                sumA0);
         sumA1 =
             xA1.lanewise(
-                FMA, scaleA1.lanewise(FMA, wordsA1.lanewise(LSHR, 8).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumA1), sumA1);
+                FMA,
+                scaleA1.lanewise(
+                    FMA,
+                    wordsA1.lanewise(LSHR, 8).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0),
+                    minimumA1),
+                sumA1);
         FloatVector xB1 = FloatVector.broadcast(FLOATS, x[secondAt + column + 1]);
         sumB0 =
             xB1.lanewise(
-                FMA, scaleB0.lanewise(FMA, wordsB0.lanewise(LSHR, 8).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumB0), sumB0);
+                FMA,
+                scaleB0.lanewise(
+                    FMA,
+                    wordsB0.lanewise(LSHR, 8).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0),
+                    minimumB0),
+                sumB0);
         sumB1 =
             xB1.lanewise(
-                FMA, scaleB1.lanewise(FMA, wordsB1.lanewise(LSHR, 8).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumB1), sumB1);
+                FMA,
+                scaleB1.lanewise(
+                    FMA,
+                    wordsB1.lanewise(LSHR, 8).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0),
+                    minimumB1),
+                sumB1);
         FloatVector xA2 = FloatVector.broadcast(FLOATS, x[xAt + column + 2]);
         sumA0 =
             xA2.lanewise(
-                FMA, scaleA0.lanewise(FMA, wordsA0.lanewise(LSHR, 16).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumA0), sumA0);
+                FMA,
+                scaleA0.lanewise(
+                    FMA,
+                    wordsA0.lanewise(LSHR, 16).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0),
+                    minimumA0),
+                sumA0);
         sumA1 =
             xA2.lanewise(
-                FMA, scaleA1.lanewise(FMA, wordsA1.lanewise(LSHR, 16).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumA1), sumA1);
+                FMA,
+                scaleA1.lanewise(
+                    FMA,
+                    wordsA1.lanewise(LSHR, 16).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0),
+                    minimumA1),
+                sumA1);
         FloatVector xB2 = FloatVector.broadcast(FLOATS, x[secondAt + column + 2]);
         sumB0 =
             xB2.lanewise(
-                FMA, scaleB0.lanewise(FMA, wordsB0.lanewise(LSHR, 16).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumB0), sumB0);
+                FMA,
+                scaleB0.lanewise(
+                    FMA,
+                    wordsB0.lanewise(LSHR, 16).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0),
+                    minimumB0),
+                sumB0);
         sumB1 =
             xB2.lanewise(
-                FMA, scaleB1.lanewise(FMA, wordsB1.lanewise(LSHR, 16).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumB1), sumB1);
+                FMA,
+                scaleB1.lanewise(
+                    FMA,
+                    wordsB1.lanewise(LSHR, 16).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0),
+                    minimumB1),
+                sumB1);
         FloatVector xA3 = FloatVector.broadcast(FLOATS, x[xAt + column + 3]);
         sumA0 =
             xA3.lanewise(
-                FMA, scaleA0.lanewise(FMA, wordsA0.lanewise(LSHR, 24).convertShape(I2F, FLOATS, 0), minimumA0), sumA0);
+                FMA,
+                scaleA0.lanewise(
+                    FMA, wordsA0.lanewise(LSHR, 24).convertShape(I2F, FLOATS, 0), minimumA0),
+                sumA0);
         sumA1 =
             xA3.lanewise(
-                FMA, scaleA1.lanewise(FMA, wordsA1.lanewise(LSHR, 24).convertShape(I2F, FLOATS, 0), minimumA1), sumA1);
+                FMA,
+                scaleA1.lanewise(
+                    FMA, wordsA1.lanewise(LSHR, 24).convertShape(I2F, FLOATS, 0), minimumA1),
+                sumA1);
         FloatVector xB3 = FloatVector.broadcast(FLOATS, x[secondAt + column + 3]);
         sumB0 =
             xB3.lanewise(
-                FMA, scaleB0.lanewise(FMA, wordsB0.lanewise(LSHR, 24).convertShape(I2F, FLOATS, 0), minimumB0), sumB0);
+                FMA,
+                scaleB0.lanewise(
+                    FMA, wordsB0.lanewise(LSHR, 24).convertShape(I2F, FLOATS, 0), minimumB0),
+                sumB0);
         sumB1 =
             xB3.lanewise(
-                FMA, scaleB1.lanewise(FMA, wordsB1.lanewise(LSHR, 24).convertShape(I2F, FLOATS, 0), minimumB1), sumB1);
+                FMA,
+                scaleB1.lanewise(
+                    FMA, wordsB1.lanewise(LSHR, 24).convertShape(I2F, FLOATS, 0), minimumB1),
+                sumB1);
       }
     }
     sumA0.intoArray(out, outAt);

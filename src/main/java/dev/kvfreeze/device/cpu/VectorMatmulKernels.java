@@ -1,7 +1,6 @@
 package dev.kvfreeze.device.cpu;
 
 import static dev.kvfreeze.device.cpu.QuantizedWeight.DECODED_GROUP;
-import static dev.kvfreeze.device.cpu.TiledWeight.BLOCK_COLUMNS;
 import static dev.kvfreeze.device.cpu.TiledWeight.BLOCK_VALUES;
 import static dev.kvfreeze.device.cpu.TiledWeight.TILE_ROWS;
 import static dev.kvfreeze.device.cpu.Vectors.LANES;
@@ -28,8 +27,7 @@ final class VectorMatmulKernels implements MatmulKernels {
       FloatWeight dense = (FloatWeight) weight;
       int at = dense.blockAt(tile, 0);
       for (int v = 0; v < TILE_ROWS; v += STRIP) {
-        VectorDense.multiply(
-            dense.values, at + v, dense.blocks(), x, xOffset, out, outOffset + v);
+        VectorDense.multiply(dense.values, at + v, dense.blocks(), x, xOffset, out, outOffset + v);
       }
     }
   }

@@ -125,7 +125,14 @@ final class VectorNibbles {
 
   /** Adds one block's products to {@code out}. */
   private static void multiplyBlock(
-      int[] words, int at, float[] scales, int scalesAt, float[] x, int xAt, float[] out, int outAt) {
+      int[] words,
+      int at,
+      float[] scales,
+      int scalesAt,
+      float[] x,
+      int xAt,
+      float[] out,
+      int outAt) {
     for (int v = 0; v < 2 * LANES; v += LANES) {
       FloatVector sum = FloatVector.fromArray(FLOATS, out, outAt + v);
       FloatVector scale = FloatVector.fromArray(FLOATS, scales, scalesAt + v);
@@ -153,13 +160,7 @@ final class VectorNibbles {
    * @param stride words from one group of a word's columns to the next
    */
   static void dequantize(
-      int[] words,
-      int at,
-      int stride,
-      float[] scales,
-      int scalesAt,
-      float[] panel,
-      int panelAt) {
+      int[] words, int at, int stride, float[] scales, int scalesAt, float[] panel, int panelAt) {
     for (int v = 0; v < TILE_ROWS; v += LANES) {
       FloatVector scale = FloatVector.fromArray(FLOATS, scales, scalesAt + v);
       FloatVector minimum = FloatVector.fromArray(FLOATS, scales, scalesAt + TILE_ROWS + v);

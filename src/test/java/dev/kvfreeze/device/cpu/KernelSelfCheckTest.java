@@ -10,8 +10,7 @@ class KernelSelfCheckTest {
   @Test
   void noMatrixKernelBoxesItsVectors() {
     List<KernelSelfCheck.Finding> findings =
-        KernelSelfCheck.run(
-            KernelProvider.vector(), List.of(TensorType.values()), 20_000);
+        KernelSelfCheck.run(KernelProvider.vector(), List.of(TensorType.values()), 20_000);
     assertThat(findings).hasSizeGreaterThan(30);
     for (KernelSelfCheck.Finding finding : findings) {
       assertThat(finding.boxed()).as("%s", finding).isFalse();
