@@ -1,0 +1,386 @@
+package dev.kvfreeze.spark.conf;
+
+import static dev.kvfreeze.spark.conf.Knob.Effect.RESULT;
+import static dev.kvfreeze.spark.conf.Knob.Effect.RUNNING;
+
+import dev.kvfreeze.device.KvFormat;
+import java.time.Duration;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/** Every knob, in the order of the table in {@code conf/README.md}. */
+public final class Knobs {
+  private static final String NAME = "a name or a path";
+
+  // What is run.
+  public static final Knob<String> MODEL =
+      Knob.of(
+          "model",
+          KnobTypes.text("a catalogue name, a path, a Hadoop address or hf://owner/name/file.gguf"),
+          "",
+          "smollm2-135m-instruct",
+          // The model's hash is a key of its own.
+          RUNNING,
+          "The model file. One on hdfs or s3a is copied once to each executor's host.");
+  public static final Knob<String> POLICY =
+      Knob.of(
+          "policy",
+          KnobTypes.text(NAME),
+          "",
+          "full",
+          RESULT,
+          "The cache policy: a file of conf/policies without its ending, or a path to such a file.");
+  public static final Knob<String> PROMPT =
+      Knob.of(
+          "prompt",
+          KnobTypes.text(NAME),
+          "",
+          "summary",
+          // The text of the prompt is in the fingerprint, not its name.
+          RUNNING,
+          "What is asked of each document: a file of conf/prompts without its ending, or a path.");
+  public static final Knob<TemplateUse> TEMPLATE =
+      Knob.of(
+          "template",
+          KnobTypes.choice(TemplateUse.class),
+          "",
+          "auto",
+          RESULT,
+          "auto: the model's own chat template where it has one. none: the text is the prompt,"
+              + " verbatim, special tokens read as such.");
+
+  // What is generated.
+  public static final Knob<Integer> MAX_NEW_TOKENS =
+      Knob.of(
+          "generation.maxNewTokens",
+          KnobTypes.integer(1, 1 << 20),
+          "tokens",
+          "200",
+          RESULT,
+          "Most tokens generated for a document.");
+  public static final Knob<List<String>> STOP_STRINGS =
+      Knob.of(
+          "generation.stopStrings",
+          KnobTypes.textList(),
+          "",
+          "",
+          RESULT,
+          "Texts that end a generation; they and what follows are cut.");
+  public static final Knob<Integer> STEP_INTERVAL =
+      Knob.of(
+          "generation.stepInterval",
+          KnobTypes.integer(0, 1 << 20),
+          "tokens",
+          "8",
+          RESULT,
+          "A row in steps/ every so many generated tokens; 0 for none.");
+
+  // Sampling.
+  public static final Knob<Double> TEMPERATURE =
+      Knob.of(
+          "sampling.temperature",
+          KnobTypes.decimal(0, 100),
+          "",
+          "0",
+          RESULT,
+          "0 takes the most probable token (greedy); 1 draws from the model's distribution.");
+  public static final Knob<Integer> TOP_K =
+      Knob.of(
+          "sampling.topK",
+          KnobTypes.integer(0, Integer.MAX_VALUE),
+          "tokens",
+          "0",
+          RESULT,
+          "Draws among the k most probable tokens; 0 for all.");
+  public static final Knob<Double> TOP_P =
+      Knob.of(
+          "sampling.topP",
+          KnobTypes.decimal(0, 1),
+          "probability",
+          "1",
+          RESULT,
+          "Draws among the fewest tokens that reach this probability together; 1 for all.");
+  public static final Knob<Double> MIN_P =
+      Knob.of(
+          "sampling.minP",
+          KnobTypes.decimal(0, 1),
+          "ratio",
+          "0",
+          RESULT,
+          "Draws among tokens at least this times as probable as the best; 0 for all.");
+  public static final Knob<Double> REPETITION_PENALTY =
+      Knob.of(
+          "sampling.repetitionPenalty",
+          KnobTypes.decimal(0.01, 100),
+          "",
+          "1",
+          RESULT,
+          "Divides positive and multiplies negative logits of tokens already generated; 1 for none.");
+  public static final Knob<Integer> REPETITION_WINDOW =
+      Knob.of(
+          "sampling.repetitionWindow",
+          KnobTypes.integer(0, Integer.MAX_VALUE),
+          "tokens",
+          "256",
+          RESULT,
+          "Newest generated tokens that the repetition penalty looks at.");
+  public static final Knob<Long> SEED =
+      Knob.of(
+          "sampling.seed",
+          KnobTypes.wholeNumber(),
+          "",
+          "0",
+          RESULT,
+          "Seed of the random numbers; each document draws its own from this and its hash.");
+
+  // The cache.
+  public static final Knob<KvFormat> CACHE_FORMAT =
+      Knob.of(
+          "cache.format",
+          KnobTypes.choice(KvFormat.class),
+          "",
+          "bf16",
+          RESULT,
+          "How keys and values are kept.");
+  public static final Knob<Integer> PAGE_TOKENS =
+      Knob.of(
+          "cache.pageTokens",
+          KnobTypes.integer(1, 256),
+          "tokens",
+          "16",
+          RESULT,
+          "Tokens of one layer and KV head that are frozen and thawed together.");
+  public static final Knob<Long> POOL_BYTES =
+      Knob.of(
+          "cache.poolBytes",
+          KnobTypes.bytes(),
+          "bytes",
+          "1g",
+          RUNNING,
+          "Most memory for active pages on the device, for all documents of an executor together.");
+  public static final Knob<ColdStoreKind> COLD_STORE =
+      Knob.of(
+          "cache.coldStore",
+          KnobTypes.choice(ColdStoreKind.class),
+          "",
+          "memory",
+          RUNNING,
+          "Where frozen pages are: host memory, or a spill file in Spark's local directory.");
+  public static final Knob<Long> COLD_BYTES =
+      Knob.of(
+          "cache.coldBytes",
+          KnobTypes.bytes(),
+          "bytes",
+          "4g",
+          RUNNING,
+          "Most bytes of the cold store.");
+
+  // The policies.
+  public static final Knob<Integer> SINK_TOKENS =
+      Knob.of(
+              "policy.sinkTokens",
+              KnobTypes.integer(0, 1 << 20),
+              "tokens",
+              "16",
+              RESULT,
+              "First tokens of a document that are never frozen (attention sinks).")
+          .readBy("window", "paper");
+  public static final Knob<Integer> RECENT_TOKENS =
+      Knob.of(
+              "policy.recentTokens",
+              KnobTypes.integer(1, 1 << 20),
+              "tokens",
+              "128",
+              RESULT,
+              "Newest tokens that are never frozen: the sliding window K.")
+          .readBy("window", "paper");
+  public static final Knob<Double> TAU =
+      Knob.of(
+              "policy.tau",
+              KnobTypes.decimal(0, 1),
+              "attention mass a token",
+              "0.001",
+              RESULT,
+              "A page whose mean attention mass is below this is detected as unimportant.")
+          .readBy("paper");
+  public static final Knob<Integer> HISTORY =
+      Knob.of(
+              "policy.history",
+              KnobTypes.integer(1, 1 << 20),
+              "steps",
+              "64",
+              RESULT,
+              "Window W in which detections c are counted.")
+          .readBy("paper");
+  public static final Knob<Double> SOFTNESS =
+      Knob.of(
+              "policy.softness",
+              KnobTypes.decimal(1e-6, 1e6),
+              "",
+              "1",
+              RESULT,
+              "Softness k of the freeze duration floor(sqrt(c) / k).")
+          .readBy("paper");
+
+  // The engine.
+  public static final Knob<Integer> CONTEXT_LIMIT =
+      Knob.of(
+          "engine.contextLimit",
+          KnobTypes.integer(0, 1 << 24),
+          "tokens",
+          "0",
+          RESULT,
+          "Most tokens of a document, prompt and output together; 0 for the model's own limit."
+              + " A longer document is cut, with a note in its row.");
+  public static final Knob<Integer> PREFILL_CHUNK =
+      Knob.of(
+          "engine.prefillChunk",
+          KnobTypes.integer(1, 1 << 16),
+          "tokens",
+          "256",
+          RESULT,
+          "Tokens of a prompt that are read in one forward pass.");
+  public static final Knob<Integer> MAX_BATCH =
+      Knob.of(
+          "engine.maxBatch",
+          KnobTypes.integer(1, 4096),
+          "documents",
+          "8",
+          RUNNING,
+          "Most documents of an executor that are generated together.");
+  public static final Knob<Integer> THREADS =
+      Knob.of(
+          "engine.threads",
+          KnobTypes.integer(0, 4096),
+          "threads",
+          "0",
+          RUNNING,
+          "Threads that compute on a CPU; 0 for the executor's cores.");
+  public static final Knob<String> REQUIRED_PROVIDER =
+      Knob.of(
+          "engine.requiredProvider",
+          KnobTypes.text("the beginning of a provider's name, such as vector"),
+          "",
+          "",
+          RUNNING,
+          "Refuses to run where other kernels would be used; empty takes what is there.");
+  public static final Knob<String> ENGINE_FACTORY =
+      Knob.of(
+          "engine.factory",
+          KnobTypes.text("a class name"),
+          "",
+          "dev.kvfreeze.spark.plugin.ModelEngineFactory",
+          RUNNING,
+          "Class that opens the engine; for tests and for engines of your own.");
+
+  // The job.
+  public static final Knob<ErrorBudget> ERROR_BUDGET =
+      Knob.of(
+          "job.errorBudget",
+          KnobTypes.errorBudget(),
+          "documents",
+          "none",
+          RUNNING,
+          "Failed documents after which the job stops; they are rows either way.");
+  public static final Knob<Duration> PROGRESS_INTERVAL =
+      Knob.of(
+          "job.progressInterval",
+          KnobTypes.duration(),
+          "time",
+          "5s",
+          RUNNING,
+          "A line of progress this often; 0 for none.");
+  public static final Knob<Integer> COMMIT_DOCUMENTS =
+      Knob.of(
+          "output.commitDocuments",
+          KnobTypes.integer(1, 1 << 20),
+          "documents",
+          "64",
+          RUNNING,
+          "A task writes a file after this many documents.");
+  public static final Knob<Duration> COMMIT_INTERVAL =
+      Knob.of(
+          "output.commitInterval",
+          KnobTypes.duration(),
+          "time",
+          "30s",
+          RUNNING,
+          "... or when its oldest unwritten document is this old: what a killed job does again.");
+  public static final Knob<String> CONF_DIR =
+      Knob.of(
+          "confDir",
+          KnobTypes.text("a folder"),
+          "",
+          "",
+          RUNNING,
+          "Folder of policies/ and prompts/; what it lacks is taken from the jar."
+              + " The launcher sets it to this folder.");
+
+  /** All knobs, by name. */
+  private static final Map<String, Knob<?>> ALL = new LinkedHashMap<>();
+
+  static {
+    for (Knob<?> knob :
+        List.of(
+            MODEL,
+            POLICY,
+            PROMPT,
+            TEMPLATE,
+            MAX_NEW_TOKENS,
+            STOP_STRINGS,
+            STEP_INTERVAL,
+            TEMPERATURE,
+            TOP_K,
+            TOP_P,
+            MIN_P,
+            REPETITION_PENALTY,
+            REPETITION_WINDOW,
+            SEED,
+            CACHE_FORMAT,
+            PAGE_TOKENS,
+            POOL_BYTES,
+            COLD_STORE,
+            COLD_BYTES,
+            SINK_TOKENS,
+            RECENT_TOKENS,
+            TAU,
+            HISTORY,
+            SOFTNESS,
+            CONTEXT_LIMIT,
+            PREFILL_CHUNK,
+            MAX_BATCH,
+            THREADS,
+            REQUIRED_PROVIDER,
+            ENGINE_FACTORY,
+            ERROR_BUDGET,
+            PROGRESS_INTERVAL,
+            COMMIT_DOCUMENTS,
+            COMMIT_INTERVAL,
+            CONF_DIR)) {
+      ALL.put(knob.name(), knob);
+    }
+  }
+
+  private Knobs() {}
+
+  /** All knobs in the order of the table. */
+  public static List<Knob<?>> all() {
+    return List.copyOf(ALL.values());
+  }
+
+  /**
+   * @param source where the name was found, for the message
+   * @throws ConfigurationException naming the nearest knob when there is none of this name
+   */
+  public static Knob<?> named(String name, String source) {
+    Knob<?> knob = ALL.get(name);
+    if (knob == null) {
+      throw new ConfigurationException(
+          "unknown setting %s (%s); did you mean %s? All are in conf/README.md"
+              .formatted(
+                  Knob.PREFIX + name, source, Knob.PREFIX + NearestName.of(name, ALL.keySet())));
+    }
+    return knob;
+  }
+}
