@@ -2,6 +2,7 @@ package dev.kvfreeze.engine;
 
 import dev.kvfreeze.device.DeviceInfo;
 import dev.kvfreeze.model.LanguageModel;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 
 /**
@@ -22,6 +23,11 @@ public interface Engine extends AutoCloseable {
   CompletableFuture<Generation> submit(GenerationRequest request);
 
   ProgressSnapshot progress();
+
+  /** Why the engine ended by itself; empty while requests can succeed. */
+  default Optional<Throwable> failure() {
+    return Optional.empty();
+  }
 
   /** Fails what is queued or running, and frees the device. */
   @Override
