@@ -4,6 +4,7 @@ import static dev.kvfreeze.spark.conf.Knob.Effect.RESULT;
 import static dev.kvfreeze.spark.conf.Knob.Effect.RUNNING;
 
 import dev.kvfreeze.device.KvFormat;
+import dev.kvfreeze.freeze.PolicyOptions;
 import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -177,12 +178,14 @@ public final class Knobs {
           "Most bytes of the cold store.");
 
   // The policies.
+  private static final PolicyOptions POLICY_DEFAULTS = PolicyOptions.defaults();
+
   public static final Knob<Integer> SINK_TOKENS =
       Knob.of(
               "policy.sinkTokens",
               KnobTypes.integer(0, 1 << 20),
               "tokens",
-              "16",
+              Integer.toString(POLICY_DEFAULTS.sinkTokens()),
               RESULT,
               "First tokens of a document that are never frozen (attention sinks).")
           .readBy("window", "paper");
@@ -191,34 +194,35 @@ public final class Knobs {
               "policy.recentTokens",
               KnobTypes.integer(1, 1 << 20),
               "tokens",
-              "128",
+              Integer.toString(POLICY_DEFAULTS.recentTokens()),
               RESULT,
               "Newest tokens that are never frozen: the sliding window K.")
           .readBy("window", "paper");
   public static final Knob<Double> TAU =
       Knob.of(
               "policy.tau",
-              KnobTypes.decimal(0, 1),
-              "attention mass a token",
-              "0.001",
+              KnobTypes.decimal(0, 1e6),
+              "times the uniform share",
+              Double.toString(POLICY_DEFAULTS.threshold()),
               RESULT,
-              "A page whose mean attention mass is below this is detected as unimportant.")
+              "A page whose tokens get less attention than this is detected as unimportant;"
+                  + " 1 is what each would get if attention were spread evenly.")
           .readBy("paper");
   public static final Knob<Integer> HISTORY =
       Knob.of(
               "policy.history",
               KnobTypes.integer(1, 1 << 20),
               "steps",
-              "64",
+              Integer.toString(POLICY_DEFAULTS.historySteps()),
               RESULT,
-              "Window W in which detections c are counted.")
+              "Window W of decode steps in which detections c are counted.")
           .readBy("paper");
   public static final Knob<Double> SOFTNESS =
       Knob.of(
               "policy.softness",
               KnobTypes.decimal(1e-6, 1e6),
               "",
-              "1",
+              Double.toString(POLICY_DEFAULTS.softness()),
               RESULT,
               "Softness k of the freeze duration floor(sqrt(c) / k).")
           .readBy("paper");
