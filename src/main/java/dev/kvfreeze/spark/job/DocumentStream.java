@@ -123,7 +123,7 @@ final class DocumentStream implements AutoCloseable {
   private void submit(PendingDocument document, GenerationRequest request) {
     CompletableFuture<Generation> future = engine.submit(request);
     inFlight.put(document, future);
-    future.whenComplete(
+    CompletableFuture<Generation> unused = future.whenComplete(
         (generation, failure) -> {
           executor.release();
           ended.add(new Ended(document, generation, failure));

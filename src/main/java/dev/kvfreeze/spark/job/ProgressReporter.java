@@ -8,6 +8,7 @@ import java.util.HashSet;
 import java.util.Set;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.TimeUnit;
 
 /** A line of progress every few seconds, and one for each engine that opens. */
@@ -58,7 +59,7 @@ final class ProgressReporter implements AutoCloseable {
               return thread;
             });
     if (!interval.isZero()) {
-      timer.scheduleWithFixedDelay(
+      ScheduledFuture<?> unused = timer.scheduleWithFixedDelay(
           this::report, interval.toMillis(), interval.toMillis(), TimeUnit.MILLISECONDS);
     }
   }

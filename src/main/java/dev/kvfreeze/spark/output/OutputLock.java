@@ -14,6 +14,7 @@ import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.TimeUnit;
 import org.apache.hadoop.fs.FileAlreadyExistsException;
 import org.apache.hadoop.fs.FileSystem;
@@ -70,7 +71,7 @@ public final class OutputLock implements AutoCloseable {
               .formatted(folder.path(), e.getMessage()),
           e);
     }
-    lock.renewer.scheduleWithFixedDelay(
+    ScheduledFuture<?> unused = lock.renewer.scheduleWithFixedDelay(
         () -> lock.renew(onLost), RENEWED.toSeconds(), RENEWED.toSeconds(), TimeUnit.SECONDS);
     return lock;
   }

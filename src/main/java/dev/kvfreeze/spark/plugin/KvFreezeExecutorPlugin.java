@@ -10,6 +10,7 @@ import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.TimeUnit;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.SparkConf;
@@ -61,7 +62,7 @@ final class KvFreezeExecutorPlugin implements ExecutorPlugin {
               thread.setDaemon(true);
               return thread;
             });
-    reporter.scheduleWithFixedDelay(
+    ScheduledFuture<?> unused = reporter.scheduleWithFixedDelay(
         () -> tell(context, engine.progress()), millis, millis, TimeUnit.MILLISECONDS);
   }
 

@@ -1,0 +1,63 @@
+package dev.kvfreeze.spark.plugin;
+
+import dev.kvfreeze.engine.Engine;
+import dev.kvfreeze.engine.EngineOptions;
+import dev.kvfreeze.engine.Engines;
+import dev.kvfreeze.freeze.PolicyOptions;
+import dev.kvfreeze.model.LanguageModel;
+import dev.kvfreeze.model.LanguageModels;
+import dev.kvfreeze.spark.conf.ColdStoreKind;
+import dev.kvfreeze.spark.conf.Knobs;
+import dev.kvfreeze.spark.conf.Settings;
+import java.nio.file.Path;
+import org.apache.hadoop.conf.Configuration;
+
+/** The engine of this project on the model of the settings. */
+public final class ModelEngineFactory implements EngineFactory {
+  @Override
+  public ModelIdentity identify(Settings settings, Configuration hadoop) {
+    try (LanguageModel model = LanguageModels.open(ModelFiles.find(settings, hadoop))) {
+      return new ModelIdentity(model.name(), model.hash(), model.spec().contextLength());
+    }
+  }
+
+  @Override
+  public Engine open(Settings settings, ExecutorResources resources) {
+    LanguageModel model = LanguageModels.open(ModelFiles.find(settings, resources.hadoop()));
+    int threads = settings.value(Knobs.THREADS);
+    try {
+      return Engines.open(
+          model,
+          engineOptions(settings, resources.localDirectory()),
+          policyOptions(settings),
+          settings.value(Knobs.POLICY),
+          threads == 0 ? resources.cores() : threads);
+    } catch (RuntimeException | Error e) {
+      model.close();
+      throw e;
+    }
+  }
+
+  private static EngineOptions engineOptions(Settings settings, Path localDirectory) {
+    boolean spill = settings.value(Knobs.COLD_STORE) == ColdStoreKind.SPILL;
+    return new EngineOptions(
+        settings.value(Knobs.CACHE_FORMAT),
+        settings.value(Knobs.PAGE_TOKENS),
+        settings.value(Knobs.POOL_BYTES),
+        settings.value(Knobs.COLD_BYTES),
+        spill ? localDirectory : null,
+        settings.value(Knobs.PREFILL_CHUNK),
+        settings.value(Knobs.MAX_BATCH),
+        settings.value(Knobs.CONTEXT_LIMIT));
+  }
+
+  private static PolicyOptions policyOptions(Settings settings) {
+    return new PolicyOptions(
+        settings.value(Knobs.PAGE_TOKENS),
+        settings.value(Knobs.SINK_TOKENS),
+        settings.value(Knobs.RECENT_TOKENS),
+        settings.value(Knobs.TAU),
+        settings.value(Knobs.HISTORY),
+        settings.value(Knobs.SOFTNESS));
+  }
+}
