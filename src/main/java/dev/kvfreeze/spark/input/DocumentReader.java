@@ -6,15 +6,20 @@ import java.util.List;
 import java.util.Locale;
 import org.apache.hadoop.fs.Path;
 import org.apache.spark.api.java.JavaRDD;
+import org.apache.spark.api.java.JavaSparkContext;
+import org.apache.spark.broadcast.Broadcast;
 import org.apache.spark.sql.AnalysisException;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
 import org.apache.spark.sql.functions;
 import org.apache.spark.sql.types.DataTypes;
+import org.apache.spark.util.SerializableConfiguration;
 
 /** Reads an input as documents. */
 public final class DocumentReader {
+  private static final int SLICES_A_CORE = 4;
+
   private final SparkSession spark;
   private final InputOptions options;
   private final InputFiles files;
@@ -42,16 +47,17 @@ public final class DocumentReader {
     return files.format() == InputFormat.TEXT ? textFiles() : table();
   }
 
+  /** Not by Spark's own source of files, which leaves out empty ones. */
   private JavaRDD<InputDocument> textFiles() {
+    JavaSparkContext context = JavaSparkContext.fromSparkContext(spark.sparkContext());
+    int slices = Math.min(files.files().size(), SLICES_A_CORE * context.defaultParallelism());
+    Broadcast<SerializableConfiguration> hadoop =
+        context.broadcast(
+            new SerializableConfiguration(spark.sparkContext().hadoopConfiguration()));
     String root = files.root().toString();
-    return spark
-        .read()
-        .format("binaryFile")
-        .option("recursiveFileLookup", "true")
-        .load(options.path())
-        .select("path", "content")
-        .javaRDD()
-        .map(row -> TextDecoder.decode(relative(root, row.getString(0)), row.getAs(1)));
+    return context
+        .parallelize(files.files(), slices)
+        .map(file -> TextFile.read(file, relative(root, file), hadoop.value().value()));
   }
 
   private JavaRDD<InputDocument> table() {

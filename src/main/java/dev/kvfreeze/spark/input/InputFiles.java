@@ -2,6 +2,7 @@ package dev.kvfreeze.spark.input;
 
 import java.io.IOException;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.TreeSet;
@@ -17,8 +18,9 @@ import org.apache.hadoop.fs.RemoteIterator;
  *
  * @param root what ids are relative to, with its file system
  * @param format as asked for, or found by the files' endings
+ * @param files all of them, in order; hidden ones left out
  */
-record InputFiles(Path root, InputFormat format) {
+record InputFiles(Path root, InputFormat format, List<String> files) {
   private static final Map<String, InputFormat> BY_ENDING =
       Map.of(
           "parquet", InputFormat.PARQUET,
@@ -38,10 +40,12 @@ record InputFiles(Path root, InputFormat format) {
         throw new InputException(
             "input %s: there is no such file or folder; check --input".formatted(options.path()));
       }
-      TreeSet<InputFormat> formats = new TreeSet<>();
+      TreeSet<Path> files = new TreeSet<>();
       for (FileStatus match : matches) {
-        addFormats(fileSystem, match, formats);
+        addFiles(fileSystem, match, files);
       }
+      TreeSet<InputFormat> formats = new TreeSet<>();
+      files.forEach(file -> formats.add(format(file)));
       if (formats.isEmpty()) {
         throw new InputException(
             "input %s: it has no files (those that begin with _ or . do not count)"
@@ -56,24 +60,25 @@ record InputFiles(Path root, InputFormat format) {
         }
         format = formats.first();
       }
-      return new InputFiles(root(qualified, matches), format);
+      return new InputFiles(
+          root(qualified, matches), format, files.stream().map(Path::toString).toList());
     } catch (IOException e) {
       throw new InputException(
           "input %s: cannot be listed: %s".formatted(options.path(), e.getMessage()), e);
     }
   }
 
-  private static void addFormats(
-      FileSystem fileSystem, FileStatus match, TreeSet<InputFormat> formats) throws IOException {
+  private static void addFiles(FileSystem fileSystem, FileStatus match, TreeSet<Path> paths)
+      throws IOException {
     if (match.isFile()) {
-      formats.add(format(match.getPath()));
+      paths.add(match.getPath());
       return;
     }
     RemoteIterator<LocatedFileStatus> files = fileSystem.listFiles(match.getPath(), true);
     while (files.hasNext()) {
       Path file = files.next().getPath();
       if (!hidden(file, match.getPath())) {
-        formats.add(format(file));
+        paths.add(file);
       }
     }
   }
