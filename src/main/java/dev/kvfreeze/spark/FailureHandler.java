@@ -7,7 +7,9 @@ import picocli.CommandLine;
 import picocli.CommandLine.IExecutionExceptionHandler;
 import picocli.CommandLine.ParseResult;
 
-/** Prints a failure: its message where that says all, with the stack trace where it was unexpected. */
+/**
+ * Prints a failure: its message where that says all, with the stack trace where it was unexpected.
+ */
 final class FailureHandler implements IExecutionExceptionHandler {
   @Override
   public int handleExecutionException(

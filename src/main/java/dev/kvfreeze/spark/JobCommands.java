@@ -2,7 +2,9 @@ package dev.kvfreeze.spark;
 
 import java.util.List;
 
-/** The registry of jobs: a new one is a class with its command's name and options, and a line here. */
+/**
+ * The registry of jobs: a new one is a class with its command's name and options, and a line here.
+ */
 final class JobCommands {
   private JobCommands() {}
 

@@ -35,8 +35,7 @@ public record Knob<T>(
   }
 
   Knob<T> readBy(String... policyNames) {
-    return new Knob<>(
-        name, type, unit, defaultText, effect, List.of(policyNames), description);
+    return new Knob<>(name, type, unit, defaultText, effect, List.of(policyNames), description);
   }
 
   /** The key in Spark's configuration. */

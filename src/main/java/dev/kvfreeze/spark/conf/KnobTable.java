@@ -6,7 +6,10 @@ public final class KnobTable {
 
   public static String markdown() {
     StringBuilder table = new StringBuilder();
-    table.append("| key after `").append(Knob.PREFIX).append("` | value | unit | default | what |\n");
+    table
+        .append("| key after `")
+        .append(Knob.PREFIX)
+        .append("` | value | unit | default | what |\n");
     table.append("|---|---|---|---|---|\n");
     for (Knob<?> knob : Knobs.all()) {
       String readBy =

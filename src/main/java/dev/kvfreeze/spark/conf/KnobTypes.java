@@ -93,7 +93,9 @@ final class KnobTypes {
         });
   }
 
-  /** Texts separated by {@code |}; {@code \n}, {@code \t}, {@code \|} and {@code \\} are escapes. */
+  /**
+   * Texts separated by {@code |}; {@code \n}, {@code \t}, {@code \|} and {@code \\} are escapes.
+   */
   static KnobType<List<String>> textList() {
     return new KnobType<>(
         "texts separated by |, with \\n, \\t, \\| and \\\\ as escapes",

@@ -97,7 +97,8 @@ public final class DocumentReader {
   private Dataset<Row> rows() {
     Dataset<Row> rows =
         switch (files.format()) {
-          case PARQUET -> spark.read().option("recursiveFileLookup", "true").parquet(options.path());
+          case PARQUET ->
+              spark.read().option("recursiveFileLookup", "true").parquet(options.path());
           case JSON -> spark.read().option("recursiveFileLookup", "true").json(options.path());
           case CSV ->
               spark
@@ -115,7 +116,7 @@ public final class DocumentReader {
     if (type != DataTypes.StringType && type != DataTypes.BinaryType) {
       throw new InputException(
           "input %s: column %s is %s, the text must be string or binary; choose another with"
-              .formatted(options.path(), options.textColumn(), type.simpleString())
+                  .formatted(options.path(), options.textColumn(), type.simpleString())
               + " --text-column");
     }
     return rows;
@@ -126,8 +127,7 @@ public final class DocumentReader {
     if (!columns.contains(column)) {
       throw new InputException(
           "input %s: it has no column %s but %s; choose with %s (%s?)"
-              .formatted(
-                  options.path(), column, columns, option, NearestName.of(column, columns)));
+              .formatted(options.path(), column, columns, option, NearestName.of(column, columns)));
     }
   }
 

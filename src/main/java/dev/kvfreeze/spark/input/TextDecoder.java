@@ -11,8 +11,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Bytes of a text file to text: UTF-8, or UTF-16 where a byte order mark says so. Bytes that form no
- * character become U+FFFD with a note; a file that is not text at all is a problem.
+ * Bytes of a text file to text: UTF-8, or UTF-16 where a byte order mark says so. Bytes that form
+ * no character become U+FFFD with a note; a file that is not text at all is a problem.
  */
 final class TextDecoder {
   private static final int LOOKED_AT = 8192;

@@ -13,6 +13,5 @@ import java.util.List;
  * @param cost predicted, in tokens of prompt
  * @param notes for its row
  */
-record Assignment(
-    int bin, int rank, String documentId, int attempt, long cost, List<String> notes)
+record Assignment(int bin, int rank, String documentId, int attempt, long cost, List<String> notes)
     implements Serializable {}

@@ -34,7 +34,8 @@ public final class Console {
       value /= 1024;
       unit++;
     }
-    return String.format(Locale.ROOT, unit == 0 || value >= 100 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+    return String.format(
+        Locale.ROOT, unit == 0 || value >= 100 ? "%.0f %s" : "%.1f %s", value, units[unit]);
   }
 
   /** A time as {@code 4:05} or {@code 1:04:05}. */

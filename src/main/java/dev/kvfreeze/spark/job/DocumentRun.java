@@ -6,7 +6,6 @@ import dev.kvfreeze.spark.input.DocumentReader;
 import dev.kvfreeze.spark.input.InputDocument;
 import dev.kvfreeze.spark.output.EarlierResults;
 import dev.kvfreeze.spark.output.OutputFolder;
-import dev.kvfreeze.spark.output.OutputSchemas;
 import dev.kvfreeze.spark.output.RunsTable;
 import dev.kvfreeze.spark.plugin.JobMonitor;
 import dev.kvfreeze.spark.plugin.ModelIdentity;
@@ -100,16 +99,14 @@ final class DocumentRun {
     context.setJobDescription("Look at the documents");
     Settings settings = task.settings();
     EarlierResults earlier =
-        EarlierResults.read(
-            spark, output, task.run().modelHash(), task.run().fingerprint());
+        EarlierResults.read(spark, output, task.run().modelHash(), task.run().fingerprint());
     int contextLimit = settings.value(Knobs.CONTEXT_LIMIT);
     return WorkPlan.of(
         documents.map(DocumentSummary::of).collect(),
         earlier,
         new WorkPlan.Capacity(
             Math.max(
-                1,
-                context.defaultParallelism() / context.getConf().getInt("spark.task.cpus", 1)),
+                1, context.defaultParallelism() / context.getConf().getInt("spark.task.cpus", 1)),
             settings.value(Knobs.MAX_BATCH),
             contextLimit == 0 ? model.contextLength() : contextLimit,
             settings.value(Knobs.MAX_NEW_TOKENS)));

@@ -41,14 +41,12 @@ final class DocumentStream implements AutoCloseable {
 
   private record Ended(PendingDocument document, Generation generation, Throwable failure) {}
 
-  DocumentStream(
-      TaskSettings task, ExecutorEngine executor, Engine engine, ResultWriter writer) {
+  DocumentStream(TaskSettings task, ExecutorEngine executor, Engine engine, ResultWriter writer) {
     this.task = task;
     this.executor = executor;
     this.engine = engine;
     this.writer = writer;
-    this.rows =
-        new ResultRows(task.run(), engine.device(), executor.executorId(), executor.host());
+    this.rows = new ResultRows(task.run(), engine.device(), executor.executorId(), executor.host());
   }
 
   /** Does all documents, publishing their rows; returns how many. */
@@ -123,11 +121,12 @@ final class DocumentStream implements AutoCloseable {
   private void submit(PendingDocument document, GenerationRequest request) {
     CompletableFuture<Generation> future = engine.submit(request);
     inFlight.put(document, future);
-    CompletableFuture<Generation> unused = future.whenComplete(
-        (generation, failure) -> {
-          executor.release();
-          ended.add(new Ended(document, generation, failure));
-        });
+    CompletableFuture<Generation> unused =
+        future.whenComplete(
+            (generation, failure) -> {
+              executor.release();
+              ended.add(new Ended(document, generation, failure));
+            });
   }
 
   private PromptBuilder prompts() {

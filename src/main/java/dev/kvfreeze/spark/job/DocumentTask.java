@@ -54,8 +54,7 @@ final class DocumentTask
                 task.settings().value(Knobs.COMMIT_INTERVAL)),
             context.attemptNumber(),
             configuration);
-    Set<String> published =
-        context.attemptNumber() == 0 ? Set.of() : writer.publishedBefore();
+    Set<String> published = context.attemptNumber() == 0 ? Set.of() : writer.publishedBefore();
     Iterator<InputDocument> missing =
         new MissingDocuments(documents, published, assignments.value().keySet());
     try (DocumentStream stream = new DocumentStream(task, executor, engine, writer)) {

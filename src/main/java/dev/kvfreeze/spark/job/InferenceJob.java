@@ -67,7 +67,8 @@ public final class InferenceJob {
     Configuration hadoop = SparkHadoopUtil.get().newConfiguration(conf);
     ConfFiles files = new ConfFiles(hadoop);
     Settings settings =
-        new SettingsResolver(files).resolve(request.options(), entries(conf), request.jobDefaults());
+        new SettingsResolver(files)
+            .resolve(request.options(), entries(conf), request.jobDefaults());
     PromptTemplate prompt =
         settings.value(Knobs.TEMPLATE) == TemplateUse.NONE
             ? PromptTemplate.VERBATIM
@@ -94,7 +95,8 @@ public final class InferenceJob {
       ModelIdentity model,
       OutputFolder output,
       RunIdentity run) {
-    console.say("kvfreeze %s (%s), run %s".formatted(request.job(), RunRecord.version(), run.runId()));
+    console.say(
+        "kvfreeze %s (%s), run %s".formatted(request.job(), RunRecord.version(), run.runId()));
     console.say("  model   %s, %s…".formatted(model.name(), shortened(model.hash())));
     console.say(
         "  policy  %s, prompt %s, at most %d new tokens"

@@ -15,9 +15,7 @@ final class MissingDocuments implements Iterator<InputDocument> {
   private InputDocument next;
 
   MissingDocuments(
-      Iterator<Tuple2<TaskPlace, InputDocument>> documents,
-      Set<String> done,
-      Set<String> planned) {
+      Iterator<Tuple2<TaskPlace, InputDocument>> documents, Set<String> done, Set<String> planned) {
     this.documents = documents;
     this.seen = new HashSet<>(done);
     this.planned = planned;

@@ -23,8 +23,16 @@ final class ProgressReporter implements AutoCloseable {
 
   /** Sums over the executors at one moment. */
   private record Sample(
-      long nanos, long ok, long failed, long cost, long prompt, long generated, long resident,
-      long pool, long cold, int running) {
+      long nanos,
+      long ok,
+      long failed,
+      long cost,
+      long prompt,
+      long generated,
+      long resident,
+      long pool,
+      long cold,
+      int running) {
 
     static Sample of(Collection<ExecutorMessage.Progress> executors) {
       long[] sums = new long[8];
@@ -41,8 +49,16 @@ final class ProgressReporter implements AutoCloseable {
         running += executor.running();
       }
       return new Sample(
-          System.nanoTime(), sums[0], sums[1], sums[2], sums[3], sums[4], sums[5], sums[6],
-          sums[7], running);
+          System.nanoTime(),
+          sums[0],
+          sums[1],
+          sums[2],
+          sums[3],
+          sums[4],
+          sums[5],
+          sums[6],
+          sums[7],
+          running);
     }
   }
 
@@ -59,8 +75,9 @@ final class ProgressReporter implements AutoCloseable {
               return thread;
             });
     if (!interval.isZero()) {
-      ScheduledFuture<?> unused = timer.scheduleWithFixedDelay(
-          this::report, interval.toMillis(), interval.toMillis(), TimeUnit.MILLISECONDS);
+      ScheduledFuture<?> unused =
+          timer.scheduleWithFixedDelay(
+              this::report, interval.toMillis(), interval.toMillis(), TimeUnit.MILLISECONDS);
     }
   }
 

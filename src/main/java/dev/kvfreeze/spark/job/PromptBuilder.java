@@ -94,8 +94,7 @@ final class PromptBuilder {
     int[] tokens = fit(head, headTokens, room);
     notes.add(
         "cut to the first %d of %s%d tokens to fit the context"
-            .formatted(
-                Math.max(0, tokens.length - overhead), far ? "about " : "", documentTokens));
+            .formatted(Math.max(0, tokens.length - overhead), far ? "about " : "", documentTokens));
     return new DocumentPrompt(tokens, documentTokens, notes);
   }
 

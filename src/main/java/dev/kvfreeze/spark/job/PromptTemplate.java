@@ -59,10 +59,7 @@ record PromptTemplate(String name, String system, String beforeDocument, String 
               .formatted(file.source(), DOCUMENT));
     }
     return new PromptTemplate(
-        name,
-        system,
-        text.substring(0, document),
-        text.substring(document + DOCUMENT.length()));
+        name, system, text.substring(0, document), text.substring(document + DOCUMENT.length()));
   }
 
   /** The whole prompt as text, for the table of runs and the fingerprint. */

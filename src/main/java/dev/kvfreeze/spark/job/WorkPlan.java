@@ -51,9 +51,7 @@ record WorkPlan(
     Map<String, DocumentSummary> documents = new LinkedHashMap<>();
     input.forEach(document -> documents.putIfAbsent(document.hash(), document));
     Map<String, List<DocumentSummary>> byId = new HashMap<>();
-    documents
-        .values()
-        .forEach(d -> byId.computeIfAbsent(d.id(), id -> new ArrayList<>(1)).add(d));
+    documents.values().forEach(d -> byId.computeIfAbsent(d.id(), id -> new ArrayList<>(1)).add(d));
 
     List<DocumentSummary> missing = new ArrayList<>();
     long retried = 0;

@@ -16,8 +16,8 @@ import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 
 /**
- * The folder of the result tables. A marker file says that it is ours and with which schema version;
- * a folder that has files but no marker is never written to.
+ * The folder of the result tables. A marker file says that it is ours and with which schema
+ * version; a folder that has files but no marker is never written to.
  *
  * <pre>
  * _kvfreeze.json   the marker

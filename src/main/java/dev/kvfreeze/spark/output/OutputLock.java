@@ -22,8 +22,8 @@ import org.apache.hadoop.fs.Path;
 
 /**
  * One job at a time writes to an output. The lock is a file that the driver renews; a job that died
- * loses it at once on the same host (its process is gone), and elsewhere when it was not renewed for
- * {@link #EXPIRES}.
+ * loses it at once on the same host (its process is gone), and elsewhere when it was not renewed
+ * for {@link #EXPIRES}.
  */
 public final class OutputLock implements AutoCloseable {
   static final String FILE = "_kvfreeze.lock";
@@ -71,8 +71,9 @@ public final class OutputLock implements AutoCloseable {
               .formatted(folder.path(), e.getMessage()),
           e);
     }
-    ScheduledFuture<?> unused = lock.renewer.scheduleWithFixedDelay(
-        () -> lock.renew(onLost), RENEWED.toSeconds(), RENEWED.toSeconds(), TimeUnit.SECONDS);
+    ScheduledFuture<?> unused =
+        lock.renewer.scheduleWithFixedDelay(
+            () -> lock.renew(onLost), RENEWED.toSeconds(), RENEWED.toSeconds(), TimeUnit.SECONDS);
     return lock;
   }
 

@@ -15,9 +15,9 @@ import java.util.List;
 /**
  * The three result tables.
  *
- * <p>A document's identity is (document_hash, model_hash, configuration_fingerprint): it has at most
- * one row of {@code generations} with status {@code ok}, and a row with status {@code failed} for
- * each attempt that failed. {@code steps} belongs to a row of {@code generations} by (run_id,
+ * <p>A document's identity is (document_hash, model_hash, configuration_fingerprint): it has at
+ * most one row of {@code generations} with status {@code ok}, and a row with status {@code failed}
+ * for each attempt that failed. {@code steps} belongs to a row of {@code generations} by (run_id,
  * document_hash, attempt).
  */
 public final class OutputSchemas {
@@ -32,24 +32,54 @@ public final class OutputSchemas {
       new TableSchema(
           "generations",
           List.of(
-              required("document_id", STRING, "", "id in the input; a second document of the same id gets #hash"),
+              required(
+                  "document_id",
+                  STRING,
+                  "",
+                  "id in the input; a second document of the same id gets #hash"),
               required("status", STRING, "", "ok or failed"),
               optional("text", STRING, "", "generated text; null when failed"),
               optional("finish_reason", STRING, "", "stop, stop_string, length or context"),
-              optional("notes", STRING_LIST, "", "what was done to the document, such as cutting it"),
+              optional(
+                  "notes", STRING_LIST, "", "what was done to the document, such as cutting it"),
               optional("error_class", STRING, "", "kind of failure, to group by"),
               optional("error_message", STRING, "", "what failed and the remedy"),
               optional("error_stage", STRING, "", "read, prompt or generate"),
-              required("attempt", INT, "", "1 for the first; a failed document is tried again by the next run"),
-              optional("document_tokens", INT, "tokens", "of the whole document; estimated when it was cut far"),
+              required(
+                  "attempt",
+                  INT,
+                  "",
+                  "1 for the first; a failed document is tried again by the next run"),
+              optional(
+                  "document_tokens",
+                  INT,
+                  "tokens",
+                  "of the whole document; estimated when it was cut far"),
               optional("prompt_tokens", INT, "tokens", "of the prompt, template included"),
               optional("generated_tokens", INT, "tokens", "of the output, without the end token"),
               optional("generated_token_ids", INT_LIST, "", "of the output, without the end token"),
-              optional("peak_active_tokens", DOUBLE, "tokens", "most tokens attended to, mean over layers and KV heads, prefill included"),
-              optional("mean_active_tokens", DOUBLE, "tokens", "tokens attended to, mean over layers, KV heads and decode steps"),
-              optional("peak_resident_kv_bytes", LONG, "bytes", "most KV bytes on the device, prefill included"),
-              optional("mean_resident_kv_bytes", LONG, "bytes", "KV bytes on the device, mean over the decode steps"),
-              optional("full_kv_bytes", LONG, "bytes", "KV bytes that the full cache has at the end"),
+              optional(
+                  "peak_active_tokens",
+                  DOUBLE,
+                  "tokens",
+                  "most tokens attended to, mean over layers and KV heads, prefill included"),
+              optional(
+                  "mean_active_tokens",
+                  DOUBLE,
+                  "tokens",
+                  "tokens attended to, mean over layers, KV heads and decode steps"),
+              optional(
+                  "peak_resident_kv_bytes",
+                  LONG,
+                  "bytes",
+                  "most KV bytes on the device, prefill included"),
+              optional(
+                  "mean_resident_kv_bytes",
+                  LONG,
+                  "bytes",
+                  "KV bytes on the device, mean over the decode steps"),
+              optional(
+                  "full_kv_bytes", LONG, "bytes", "KV bytes that the full cache has at the end"),
               optional("frozen_pages", LONG, "pages", "pages frozen, each time counted"),
               optional("thawed_pages", LONG, "pages", "pages thawed, each time counted"),
               optional("bytes_to_cold", LONG, "bytes", "copied to the cold store"),
@@ -58,12 +88,17 @@ public final class OutputSchemas {
               optional("peak_entropy", DOUBLE, "nats", "of the next-token distribution"),
               optional("queue_ms", DOUBLE, "ms", "waiting for room in the batch"),
               optional("prefill_ms", DOUBLE, "ms", "reading the prompt"),
-              optional("decode_ms", DOUBLE, "ms", "generating, beside the other documents of the batch"),
+              optional(
+                  "decode_ms", DOUBLE, "ms", "generating, beside the other documents of the batch"),
               required("model", STRING, "", "file name of the model"),
               required("model_hash", STRING, "", "SHA-256 of the model file"),
               required("policy", STRING, "", "cache policy"),
               required("prompt_name", STRING, "", "prompt, or none for verbatim text"),
-              required("configuration_fingerprint", STRING, "", "SHA-256 of all that changes text or statistics, model apart"),
+              required(
+                  "configuration_fingerprint",
+                  STRING,
+                  "",
+                  "SHA-256 of all that changes text or statistics, model apart"),
               required("document_hash", STRING, "", "SHA-256 of id and text"),
               required("run_id", STRING, "", "run that wrote the row"),
               optional("provider", STRING, "", "kernels that computed"),
@@ -80,14 +115,16 @@ public final class OutputSchemas {
               required("document_id", STRING, "", "as in generations"),
               required("step", INT, "tokens", "generated so far; 0 is the end of prefill"),
               required("context_tokens", INT, "tokens", "in the sequence"),
-              required("active_tokens", DOUBLE, "tokens", "attended to, mean over layers and KV heads"),
+              required(
+                  "active_tokens", DOUBLE, "tokens", "attended to, mean over layers and KV heads"),
               required("frozen_tokens", DOUBLE, "tokens", "frozen, mean over layers and KV heads"),
               required("active_pages", LONG, "pages", "on the device, all layers and KV heads"),
               required("frozen_pages", LONG, "pages", "frozen now, all layers and KV heads"),
               required("resident_kv_bytes", LONG, "bytes", "of the active pages"),
               required("cold_kv_bytes", LONG, "bytes", "of the document in the cold store"),
               required("entropy", DOUBLE, "nats", "of the next-token distribution"),
-              required("recovery_level", STRING, "", "of the entropy guard: none, SR, WR, FR or RR"),
+              required(
+                  "recovery_level", STRING, "", "of the entropy guard: none, SR, WR, FR or RR"),
               required("policy", STRING, "", "cache policy"),
               required("run_id", STRING, "", "run that wrote the row"),
               required("document_hash", STRING, "", "SHA-256 of id and text"),
@@ -99,7 +136,11 @@ public final class OutputSchemas {
           "runs",
           List.of(
               required("run_id", STRING, "", "begins with the UTC time of the start"),
-              required("status", STRING, "", "running, finished, stopped (see error_message) or interrupted"),
+              required(
+                  "status",
+                  STRING,
+                  "",
+                  "running, finished, stopped (see error_message) or interrupted"),
               optional("error_message", STRING, "", "why it stopped"),
               required("job", STRING, "", "summarize or generate"),
               required("started_at", TIMESTAMP, "UTC", "start"),
@@ -110,12 +151,20 @@ public final class OutputSchemas {
               required("policy", STRING, "", "cache policy"),
               required("prompt_name", STRING, "", "prompt, or none for verbatim text"),
               required("prompt_text", STRING, "", "the prompt's text"),
-              required("configuration_fingerprint", STRING, "", "SHA-256 of all that changes text or statistics, model apart"),
+              required(
+                  "configuration_fingerprint",
+                  STRING,
+                  "",
+                  "SHA-256 of all that changes text or statistics, model apart"),
               required("configuration", STRING, "JSON", "all settings of the run"),
               optional("device", STRING, "", "devices that computed"),
               optional("provider", STRING, "", "kernels that computed"),
               required("documents_input", LONG, "documents", "in the input"),
-              required("documents_done_before", LONG, "documents", "with a row of status ok from earlier runs"),
+              required(
+                  "documents_done_before",
+                  LONG,
+                  "documents",
+                  "with a row of status ok from earlier runs"),
               required("documents_ok", LONG, "documents", "done by this run"),
               required("documents_failed", LONG, "documents", "failed in this run"),
               required("prompt_tokens", LONG, "tokens", "read by this run"),

@@ -15,9 +15,10 @@ import org.apache.parquet.hadoop.ParquetReader;
 import org.apache.parquet.hadoop.example.GroupReadSupport;
 
 /**
- * Writes a task's rows. Rows are published together as files that appear whole: written below {@code
- * _temporary}, then renamed, {@code steps} before {@code generations}, under one name. So a document
- * in {@code generations} is complete, and a file of {@code steps} without its twin is a leftover.
+ * Writes a task's rows. Rows are published together as files that appear whole: written below
+ * {@code _temporary}, then renamed, {@code steps} before {@code generations}, under one name. So a
+ * document in {@code generations} is complete, and a file of {@code steps} without its twin is a
+ * leftover.
  */
 public final class ResultWriter {
   private final Target target;
@@ -37,8 +38,7 @@ public final class ResultWriter {
    * @param documents a file after this many documents
    * @param interval or when the oldest unwritten one is this old
    */
-  public record Target(
-      String output, String runId, int partition, int documents, Duration interval)
+  public record Target(String output, String runId, int partition, int documents, Duration interval)
       implements Serializable {}
 
   public ResultWriter(Target target, int taskAttempt, Configuration hadoop) throws IOException {
@@ -89,8 +89,7 @@ public final class ResultWriter {
   public void publishIfDue() throws IOException {
     boolean many = generations.size() >= target.documents();
     if (many
-        || (!generations.isEmpty()
-            && System.nanoTime() - oldest >= target.interval().toNanos())) {
+        || (!generations.isEmpty() && System.nanoTime() - oldest >= target.interval().toNanos())) {
       publish();
     }
   }

@@ -36,8 +36,7 @@ public final class RunsTable {
       ParquetTableFile.write(temporary, OutputSchemas.RUNS, List.of(row), hadoop);
       folder.fileSystem().mkdirs(runs);
       FileContext.getFileContext(folder.path().toUri(), hadoop)
-          .rename(
-              temporary, new Path(runs, "run-" + runId + ".parquet"), Options.Rename.OVERWRITE);
+          .rename(temporary, new Path(runs, "run-" + runId + ".parquet"), Options.Rename.OVERWRITE);
     } catch (IOException e) {
       throw new OutputException(
           "output %s: the row of this run cannot be written: %s"

@@ -81,8 +81,7 @@ public record TableSchema(String name, List<Column> columns) {
       case DOUBLE -> Types.primitive(DOUBLE, repetition).named(name);
       case TIMESTAMP ->
           Types.primitive(INT64, repetition).as(timestampType(true, TimeUnit.MICROS)).named(name);
-      case INT_LIST ->
-          Types.list(repetition).requiredElement(INT32).named(name);
+      case INT_LIST -> Types.list(repetition).requiredElement(INT32).named(name);
       case STRING_LIST ->
           Types.list(repetition).requiredElement(BINARY).as(stringType()).named(name);
     };

@@ -7,7 +7,8 @@ import org.apache.hadoop.conf.Configuration;
 /** Opens engines; named by the knob {@code engine.factory}, with a public constructor. */
 public interface EngineFactory {
   /**
-   * Checks on the driver, before anything is submitted, that the model and the settings can be used.
+   * Checks on the driver, before anything is submitted, that the model and the settings can be
+   * used.
    *
    * @throws dev.kvfreeze.model.ModelFileException for a model that cannot be used
    * @throws IllegalArgumentException for settings that do not fit it

@@ -8,12 +8,7 @@ public sealed interface ExecutorMessage extends Serializable {
 
   /** The engine is open. */
   record EngineReady(
-      String executorId,
-      String host,
-      String device,
-      String provider,
-      int threads,
-      long loadMillis)
+      String executorId, String host, String device, String provider, int threads, long loadMillis)
       implements ExecutorMessage {}
 
   /**

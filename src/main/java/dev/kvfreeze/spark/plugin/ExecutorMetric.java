@@ -5,11 +5,15 @@ import java.util.function.ToLongFunction;
 /** The metrics of an executor, in Spark's metric system under this plugin's name. */
 enum ExecutorMetric {
   DOCUMENTS_OK("documents.ok", "documents done", ExecutorMessage.Progress::documentsOk),
-  DOCUMENTS_FAILED("documents.failed", "documents failed", ExecutorMessage.Progress::documentsFailed),
-  DOCUMENTS_RUNNING("documents.running", "documents in the batch", ExecutorMessage.Progress::running),
+  DOCUMENTS_FAILED(
+      "documents.failed", "documents failed", ExecutorMessage.Progress::documentsFailed),
+  DOCUMENTS_RUNNING(
+      "documents.running", "documents in the batch", ExecutorMessage.Progress::running),
   PROMPT_TOKENS("tokens.prompt", "tokens read", ExecutorMessage.Progress::promptTokens),
-  GENERATED_TOKENS("tokens.generated", "tokens generated", ExecutorMessage.Progress::generatedTokens),
-  RESIDENT_KV("kv.residentBytes", "bytes of active pages", ExecutorMessage.Progress::residentKvBytes),
+  GENERATED_TOKENS(
+      "tokens.generated", "tokens generated", ExecutorMessage.Progress::generatedTokens),
+  RESIDENT_KV(
+      "kv.residentBytes", "bytes of active pages", ExecutorMessage.Progress::residentKvBytes),
   COLD_KV("kv.coldBytes", "bytes in the cold store", ExecutorMessage.Progress::coldKvBytes),
   POOL("kv.poolBytes", "most bytes of active pages", ExecutorMessage.Progress::poolBytes);
 

@@ -54,7 +54,8 @@ final class KvFreezeExecutorPlugin implements ExecutorPlugin {
     long millis =
         interval.isZero()
             ? AT_LEAST.toMillis()
-            : Math.max(MOST_OFTEN.toMillis(), Math.min(interval.toMillis(), AT_LEAST.toMillis()) / 2);
+            : Math.max(
+                MOST_OFTEN.toMillis(), Math.min(interval.toMillis(), AT_LEAST.toMillis()) / 2);
     reporter =
         Executors.newSingleThreadScheduledExecutor(
             task -> {
@@ -62,8 +63,9 @@ final class KvFreezeExecutorPlugin implements ExecutorPlugin {
               thread.setDaemon(true);
               return thread;
             });
-    ScheduledFuture<?> unused = reporter.scheduleWithFixedDelay(
-        () -> tell(context, engine.progress()), millis, millis, TimeUnit.MILLISECONDS);
+    ScheduledFuture<?> unused =
+        reporter.scheduleWithFixedDelay(
+            () -> tell(context, engine.progress()), millis, millis, TimeUnit.MILLISECONDS);
   }
 
   /** Blocks until the driver has it, so that a fatal message is there before the task fails. */
