@@ -1,0 +1,165 @@
+package dev.kvfreeze.benchmark;
+
+import dev.kvfreeze.device.Device;
+import dev.kvfreeze.device.KvFormat;
+import dev.kvfreeze.device.cpu.CpuDevice;
+import dev.kvfreeze.freeze.FreezePolicies;
+import dev.kvfreeze.freeze.FreezePolicy;
+import dev.kvfreeze.freeze.PolicyOptions;
+import dev.kvfreeze.model.LanguageModel;
+import dev.kvfreeze.model.LanguageModels;
+import dev.kvfreeze.model.tokenizer.Tokenizer.SpecialTokens;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/**
+ * Measures a policy at the paper's setting, about 500 tokens after a short prompt, for every
+ * combination of knobs: active share, perplexity and top-1 agreement against the full cache, on real
+ * text fed in. This is how the defaults of {@code paper} were found.
+ */
+@Command(name = "policy-measurement", mixinStandardHelpOptions = true)
+public final class PolicyMeasurement implements Callable<Integer> {
+  @Option(names = "--model", required = true, description = "GGUF file")
+  private Path modelFile;
+
+  @Option(names = "--text", required = true, split = ",", description = "text files to feed")
+  private List<Path> textFiles;
+
+  @Option(names = "--policy", defaultValue = "paper")
+  private String policy;
+
+  @Option(names = "--tokens", defaultValue = "514")
+  private int tokenCount;
+
+  @Option(names = "--prompt-tokens", defaultValue = "16")
+  private int promptTokens;
+
+  @Option(names = "--page-tokens", defaultValue = "1")
+  private int pageTokens;
+
+  @Option(names = "--sink-tokens", split = ",", defaultValue = "4")
+  private List<Integer> sinkTokens;
+
+  @Option(names = "--recent-tokens", split = ",", defaultValue = "32")
+  private List<Integer> recentTokens;
+
+  @Option(names = "--threshold", split = ",", defaultValue = "0.1,0.2,0.5,1")
+  private List<Double> thresholds;
+
+  @Option(names = "--history-steps", split = ",", defaultValue = "64,256")
+  private List<Integer> historySteps;
+
+  @Option(names = "--softness", split = ",", defaultValue = "0.5,1,2")
+  private List<Double> softnesses;
+
+  @Option(names = "--threads", defaultValue = "2")
+  private int threads;
+
+  /** Runs the measurement and ends the JVM. */
+  public static void main(String[] arguments) {
+    System.exit(new CommandLine(new PolicyMeasurement()).execute(arguments));
+  }
+
+  @Override
+  public Integer call() throws Exception {
+    try (LanguageModel model = LanguageModels.open(modelFile);
+        Device device = CpuDevice.open(threads)) {
+      List<int[]> texts = new ArrayList<>();
+      for (Path file : textFiles) {
+        int[] tokens = model.tokenizer().encode(Files.readString(file), SpecialTokens.AS_TEXT);
+        texts.add(Arrays.copyOf(tokens, Math.min(tokens.length, tokenCount)));
+      }
+      PolicyOptions base = PolicyOptions.defaults();
+      List<TeacherForcing.Trace> full = run(model, device, texts, "full", base);
+      System.out.printf(
+          Locale.ROOT,
+          "%d texts of %d tokens, prompt %d, pages of %d; full cache: perplexity %.3f%n%n",
+          texts.size(),
+          tokenCount,
+          promptTokens,
+          pageTokens,
+          perplexity(full));
+      System.out.println(
+          "| sinks | K | tau | W | k | active at the end | mean active | perplexity | top-1 same |");
+      System.out.println("|---|---|---|---|---|---|---|---|---|");
+      for (PolicyOptions options : grid()) {
+        report(options, run(model, device, texts, policy, options), full);
+      }
+    }
+    return 0;
+  }
+
+  private List<PolicyOptions> grid() {
+    List<PolicyOptions> grid = new ArrayList<>();
+    for (int sinks : sinkTokens) {
+      for (int recent : recentTokens) {
+        for (double threshold : thresholds) {
+          for (int history : historySteps) {
+            for (double softness : softnesses) {
+              grid.add(
+                  new PolicyOptions(pageTokens, sinks, recent, threshold, history, softness));
+            }
+          }
+        }
+      }
+    }
+    return grid;
+  }
+
+  private List<TeacherForcing.Trace> run(
+      LanguageModel model,
+      Device device,
+      List<int[]> texts,
+      String policyName,
+      PolicyOptions options) {
+    FreezePolicy freezePolicy =
+        FreezePolicies.create(policyName, options.withPageTokens(pageTokens));
+    List<TeacherForcing.Trace> traces = new ArrayList<>();
+    for (int[] text : texts) {
+      traces.add(
+          TeacherForcing.run(
+              model, device, freezePolicy, KvFormat.BF16, pageTokens, text, promptTokens));
+    }
+    return traces;
+  }
+
+  private static void report(
+      PolicyOptions options, List<TeacherForcing.Trace> traces, List<TeacherForcing.Trace> full) {
+    double last = 0;
+    double mean = 0;
+    double agreement = 0;
+    for (int i = 0; i < traces.size(); i++) {
+      last += traces.get(i).lastActiveShare() / traces.size();
+      mean += traces.get(i).meanActiveShare() / traces.size();
+      agreement += traces.get(i).agreement(full.get(i)) / traces.size();
+    }
+    System.out.printf(
+        Locale.ROOT,
+        "| %d | %d | %.2f | %d | %.2f | %.1f %% | %.1f %% | %+.2f %% | %.3f |%n",
+        options.sinkTokens(),
+        options.recentTokens(),
+        options.threshold(),
+        options.historySteps(),
+        options.softness(),
+        100 * last,
+        100 * mean,
+        100 * (perplexity(traces) / perplexity(full) - 1),
+        agreement);
+  }
+
+  private static double perplexity(List<TeacherForcing.Trace> traces) {
+    double sum = 0;
+    for (TeacherForcing.Trace trace : traces) {
+      sum += Math.log(trace.perplexity());
+    }
+    return Math.exp(sum / traces.size());
+  }
+}

@@ -1,0 +1,112 @@
+package dev.kvfreeze.engine;
+
+import dev.kvfreeze.cache.HostColdStore;
+import dev.kvfreeze.cache.KvCache;
+import dev.kvfreeze.cache.SequenceCache;
+import dev.kvfreeze.device.Device;
+import dev.kvfreeze.device.KvFormat;
+import dev.kvfreeze.device.LogitStatistics;
+import dev.kvfreeze.device.PageLayout;
+import dev.kvfreeze.device.cpu.CpuDevice;
+import dev.kvfreeze.freeze.FreezePolicies;
+import dev.kvfreeze.freeze.FreezePolicy;
+import dev.kvfreeze.freeze.PolicyOptions;
+import dev.kvfreeze.freeze.StepKind;
+import dev.kvfreeze.model.LanguageModel;
+import dev.kvfreeze.model.ModelSpec;
+import java.util.List;
+
+/** A transformer with a cache of its own, for tests that look at logits. */
+final class ForwardHarness implements AutoCloseable {
+  private static final int CHUNK = 256;
+
+  private final Device device;
+  private final KvCache cache;
+  private final Transformer transformer;
+
+  ForwardHarness(LanguageModel model, KvFormat format, int pageTokens) {
+    this(
+        model,
+        format,
+        pageTokens,
+        FreezePolicies.create("full", PolicyOptions.defaults().withPageTokens(pageTokens)));
+  }
+
+  ForwardHarness(LanguageModel model, KvFormat format, int pageTokens, FreezePolicy policy) {
+    ModelSpec spec = model.spec();
+    PageLayout layout = new PageLayout(spec.headSize(), pageTokens, format);
+    device = CpuDevice.open(2);
+    cache =
+        new KvCache(
+            device.pageMemory(layout, 1L << 30),
+            new HostColdStore(layout.wordsPerPage(), 1L << 30),
+            policy,
+            spec.layers().size(),
+            spec.kvHeads());
+    transformer = new Transformer(model, device, cache.memory(), CHUNK, 1);
+  }
+
+  SequenceCache open() {
+    return cache.open("test");
+  }
+
+  Transformer transformer() {
+    return transformer;
+  }
+
+  /** Reads tokens in chunks; afterwards row 0 of the logits belongs to the last of them. */
+  void read(SequenceCache sequence, int[] tokens, StepKind kind) {
+    int rows = 0;
+    for (int at = 0; at < tokens.length; at += CHUNK) {
+      int count = Math.min(CHUNK, tokens.length - at);
+      sequence.extend(count);
+      sequence.beginStep(kind);
+      rows = transformer.forward(List.of(new ForwardSlice(sequence, tokens, at, count)));
+      sequence.endStep(kind);
+    }
+    transformer.logitsOfRow(rows - 1);
+  }
+
+  /** Logits at the last position. */
+  float[] lastLogits(int[] tokens) {
+    try (SequenceCache sequence = open()) {
+      read(sequence, tokens, StepKind.PREFILL);
+      return logits();
+    }
+  }
+
+  /** Row 0 of the logits. */
+  float[] logits() {
+    float[] logits = new float[transformer.spec().vocabulary()];
+    transformer.readLogits(0, logits);
+    return logits;
+  }
+
+  /** Perplexity of a text after its first token, read in chunks. */
+  double perplexity(int[] tokens) {
+    double sum = 0;
+    float[] logits = new float[transformer.spec().vocabulary()];
+    try (SequenceCache sequence = open()) {
+      for (int at = 0; at < tokens.length - 1; at += CHUNK) {
+        int count = Math.min(CHUNK, tokens.length - 1 - at);
+        sequence.extend(count);
+        sequence.beginStep(StepKind.PREFILL);
+        transformer.forward(List.of(new ForwardSlice(sequence, tokens, at, count)));
+        sequence.endStep(StepKind.PREFILL);
+        for (int row = 0; row < count; row++) {
+          transformer.logitsOfRow(row);
+          LogitStatistics statistics = transformer.statistics(0);
+          transformer.readLogits(0, logits);
+          sum += statistics.logSumExp() - logits[tokens[at + row + 1]];
+        }
+      }
+    }
+    return Math.exp(sum / (tokens.length - 1));
+  }
+
+  @Override
+  public void close() {
+    cache.close();
+    device.close();
+  }
+}

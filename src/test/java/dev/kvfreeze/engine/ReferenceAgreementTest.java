@@ -1,0 +1,124 @@
+package dev.kvfreeze.engine;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.withinPercentage;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import dev.kvfreeze.cache.SequenceCache;
+import dev.kvfreeze.device.KvFormat;
+import dev.kvfreeze.device.LogitStatistics;
+import dev.kvfreeze.freeze.StepKind;
+import dev.kvfreeze.model.LanguageModel;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/**
+ * The forward pass against two that were not written here: a plain float32 pass in numpy, and
+ * llama.cpp, which rounds activations to eight bits.
+ */
+@Timeout(value = 10, unit = TimeUnit.MINUTES)
+class ReferenceAgreementTest {
+  private static final double MAX_LOGIT_DIFFERENCE = 0.02;
+  private static final double LLAMA_CPP_GAP = 0.5;
+
+  private static LanguageModel open(String model) {
+    return model.equals(ReferenceData.SMOLLM2) ? RealModels.smolLm2() : RealModels.gemma3();
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {ReferenceData.SMOLLM2, ReferenceData.GEMMA3})
+  void logitsWithFloat32KvEqualTheExactOnes(String name) {
+    ReferenceData reference = ReferenceData.of(name);
+    try (LanguageModel model = open(name);
+        ForwardHarness harness = new ForwardHarness(model, KvFormat.F32, 16)) {
+      assertThat(model.hash()).isEqualTo(reference.exact().get("model_sha256").textValue());
+      reference
+          .exact()
+          .get("prompts")
+          .fields()
+          .forEachRemaining(
+              prompt -> {
+                float[] logits = harness.lastLogits(reference.tokens(prompt.getKey()));
+                JsonNode ids = prompt.getValue().get("ids");
+                JsonNode expected = prompt.getValue().get("logits");
+                double largest = 0;
+                for (int i = 0; i < ids.size(); i++) {
+                  double difference =
+                      Math.abs(logits[ids.get(i).intValue()] - expected.get(i).doubleValue());
+                  largest = Math.max(largest, difference);
+                }
+                assertThat(largest)
+                    .as("largest logit difference at the prompt %s", prompt.getKey())
+                    .isLessThanOrEqualTo(MAX_LOGIT_DIFFERENCE);
+              });
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    ReferenceData.SMOLLM2 + ", F32, 0.1",
+    ReferenceData.SMOLLM2 + ", BF16, 0.5",
+    ReferenceData.GEMMA3 + ", F32, 0.1",
+    ReferenceData.GEMMA3 + ", BF16, 0.5"
+  })
+  void perplexityIsTheExactOne(String name, KvFormat format, double percent) {
+    ReferenceData reference = ReferenceData.of(name);
+    try (LanguageModel model = open(name);
+        ForwardHarness harness = new ForwardHarness(model, format, 16)) {
+      double perplexity = harness.perplexity(reference.tokens("perplexity"));
+
+      assertThat(perplexity)
+          .isCloseTo(
+              reference.exact().get("perplexity").doubleValue(), withinPercentage(percent));
+      assertThat(perplexity)
+          .isCloseTo(reference.llamaCpp().get("perplexity").doubleValue(), withinPercentage(1));
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {ReferenceData.SMOLLM2, ReferenceData.GEMMA3})
+  void greedyTokensAreLlamaCppsUpToItsOwnDoubt(String name) {
+    ReferenceData reference = ReferenceData.of(name);
+    try (LanguageModel model = open(name);
+        ForwardHarness harness = new ForwardHarness(model, KvFormat.BF16, 16)) {
+      reference
+          .llamaCpp()
+          .get("prompts")
+          .fields()
+          .forEachRemaining(
+              prompt -> {
+                int[] expected = ReferenceData.integers(prompt.getValue().get("tokens"));
+                int[] tokens =
+                    greedy(harness, reference.tokens(prompt.getKey()), expected.length);
+                for (int i = 0; i < expected.length; i++) {
+                  if (tokens[i] != expected[i]) {
+                    assertThat(prompt.getValue().get("gaps").get(i).doubleValue())
+                        .as(
+                            "llama.cpp's top-2 gap where token %d of prompt %s differs",
+                            i, prompt.getKey())
+                        .isLessThan(LLAMA_CPP_GAP);
+                    break;
+                  }
+                }
+              });
+    }
+  }
+
+  private static int[] greedy(ForwardHarness harness, int[] prompt, int count) {
+    int[] tokens = new int[count];
+    try (SequenceCache sequence = harness.open()) {
+      harness.read(sequence, prompt, StepKind.PREFILL);
+      for (int i = 0; i < count; i++) {
+        LogitStatistics statistics = harness.transformer().statistics(0);
+        tokens[i] = statistics.argmax();
+        if (i + 1 < count) {
+          harness.read(sequence, new int[] {tokens[i]}, StepKind.DECODE);
+        }
+      }
+    }
+    return tokens;
+  }
+}
