@@ -9,17 +9,12 @@ import jdk.incubator.vector.VectorSpecies;
  * Exponentials by vector, with the polynomial of the Cephes library's {@code expf} (relative error
  * about 1e-7), and the one vector width of the attention and elementwise kernels.
  *
- * <p>Written as C2 inlines it: see {@code docs} on kernels; {@code lanewise} only, constants by
- * {@code broadcast}.
+ * <p>Written as C2 inlines it: {@code lanewise} throughout, constants by {@code broadcast}; other
+ * forms left vectors boxed in some runs.
  */
 final class VectorMath {
-  /** At most 512 bits: the kernels' register blocks are made for 8 or 16 lanes. */
-  static final VectorSpecies<Float> FLOATS =
-      FloatVector.SPECIES_PREFERRED.length() > 16
-          ? FloatVector.SPECIES_512
-          : FloatVector.SPECIES_PREFERRED;
-
-  static final VectorSpecies<Integer> INTS = FLOATS.withLanes(int.class);
+  static final VectorSpecies<Float> FLOATS = Vectors.FLOATS;
+  static final VectorSpecies<Integer> INTS = Vectors.INTS;
   static final int LANES = FLOATS.length();
 
   /** Beyond this magnitude the exponential is not computed but held. */
