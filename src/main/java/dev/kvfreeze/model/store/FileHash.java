@@ -16,6 +16,10 @@ import java.util.concurrent.TimeUnit;
 /** SHA-256 of files, in lower-case hexadecimal. */
 public final class FileHash {
   private static final int BUFFER_BYTES = 1 << 20;
+
+  /** Hashed faster than a stamp is written, and often temporary. */
+  private static final int SMALL_BYTES = 4 << 20;
+
   private static final int HASH_CHARACTERS = 64;
 
   private FileHash() {}
@@ -52,7 +56,9 @@ public final class FileHash {
       }
       if (hash == null) {
         hash = sha256(real);
-        remember(remembered, hash + state + "\n");
+        if (Files.size(real) >= SMALL_BYTES) {
+          remember(remembered, hash + state + "\n");
+        }
       }
       return hash;
     } catch (IOException e) {
