@@ -22,9 +22,9 @@ class KernelSelfCheckTest {
     float[][] kept = new float[1][];
     KernelSelfCheck.Finding finding =
         KernelSelfCheck.measure(
-            new KernelSelfCheck.Candidate("boxing", call -> kept[0] = new float[100], null), 1);
+            new KernelSelfCheck.Candidate("boxing", call -> kept[0] = new float[1000], null), 1);
     assertThat(finding.boxed()).isTrue();
-    assertThat(finding.bytesPerCall()).isGreaterThanOrEqualTo(400);
+    assertThat(finding.bytesPerCall()).isGreaterThanOrEqualTo(4000);
   }
 
   @Test
