@@ -15,10 +15,12 @@ import java.util.Optional;
  */
 final class HubCache {
   private final StoreSettings settings;
+  private final Patience patience;
   private final HubClient client;
 
-  HubCache(StoreSettings settings) {
+  HubCache(StoreSettings settings, Patience patience) {
     this.settings = settings;
+    this.patience = patience;
     this.client = new HubClient(settings);
   }
 
@@ -71,7 +73,7 @@ final class HubCache {
               .resolve(file.etag() + ".lock");
       try (FileMutex held = FileMutex.acquire(lock)) {
         if (!complete(blob, file)) {
-          new HubDownload(client, address.at(file.commit()), file, blob, progress).run();
+          new HubDownload(client, address.at(file.commit()), file, blob, progress, patience).run();
         }
       }
     }

@@ -203,7 +203,7 @@ final class HubClient {
           default -> "try again later, or check HF_ENDPOINT";
         };
     return new ModelFileException(
-        "%s: %s answered with status %d%s: %s"
+        "%s: %s answered with status %d%s; %s"
             .formatted(
                 address,
                 settings.endpoint(),

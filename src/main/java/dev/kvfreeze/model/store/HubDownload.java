@@ -16,8 +16,6 @@ import java.nio.file.StandardOpenOption;
  */
 final class HubDownload {
   private static final int ATTEMPTS = 5;
-  private static final long FIRST_PAUSE_MILLIS = 200;
-  private static final long STALL_MILLIS = 60_000;
   private static final int BUFFER_BYTES = 1 << 17;
 
   private final HubClient client;
@@ -26,19 +24,22 @@ final class HubDownload {
   private final Path blob;
   private final Path incomplete;
   private final DownloadProgress progress;
+  private final Patience patience;
 
   HubDownload(
       HubClient client,
       HubAddress address,
       HubClient.HubFile file,
       Path blob,
-      DownloadProgress progress) {
+      DownloadProgress progress,
+      Patience patience) {
     this.client = client;
     this.address = address;
     this.file = file;
     this.blob = blob;
     this.incomplete = blob.resolveSibling(blob.getFileName() + ".incomplete");
     this.progress = progress;
+    this.patience = patience;
   }
 
   /** Downloads the rest; the caller holds the blob's lock. */
@@ -63,7 +64,7 @@ final class HubDownload {
             failure);
       }
       if (present() != file.bytes()) {
-        pause(FIRST_PAUSE_MILLIS << failures);
+        pause(patience.firstPause().toMillis() << (failures - 1));
       }
     }
     requireHash();
@@ -91,7 +92,7 @@ final class HubDownload {
     long offset = present();
     HttpResponse<InputStream> response = client.open(address, offset);
     try (InputStream body = response.body();
-        StallGuard guard = new StallGuard(body, STALL_MILLIS)) {
+        StallGuard guard = new StallGuard(body, patience.stallLimit().toMillis())) {
       int status = response.statusCode();
       String range = response.headers().firstValue("Content-Range").orElse("");
       if (status == 416 || status == 206 && !range.startsWith("bytes " + offset + "-")) {

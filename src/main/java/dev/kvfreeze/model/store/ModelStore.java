@@ -24,8 +24,12 @@ public final class ModelStore {
   private final HubCache hub;
 
   public ModelStore(StoreSettings settings) {
+    this(settings, Patience.USUAL);
+  }
+
+  ModelStore(StoreSettings settings, Patience patience) {
     this.settings = settings;
-    this.hub = new HubCache(settings);
+    this.hub = new HubCache(settings, patience);
   }
 
   /**
