@@ -46,6 +46,10 @@ public final class SpillColdStore implements ColdStore {
    * @throws ColdStoreFullException when the file cannot be made there
    */
   public SpillColdStore(Path directory, int wordsPerPage, long limitBytes) {
+    this(directory, wordsPerPage, limitBytes, open(directory));
+  }
+
+  private SpillColdStore(Path directory, int wordsPerPage, long limitBytes, FileChannel channel) {
     if (wordsPerPage < 1) {
       throw new IllegalArgumentException("a page has at least one word, found " + wordsPerPage);
     }
@@ -56,9 +60,22 @@ public final class SpillColdStore implements ColdStore {
     this.wordsPerPage = wordsPerPage;
     this.pageBytes = Math.multiplyExact(4, wordsPerPage);
     this.limitBytes = limitBytes;
-    this.channel = open(directory);
+    this.channel = channel;
     this.buffer = ByteBuffer.allocateDirect(Math.max(1, BUFFER_BYTES / pageBytes) * pageBytes);
     this.page = ByteBuffer.allocateDirect(pageBytes);
+  }
+
+  /** Over a file that is there, which is not deleted: for tests of failing disks. */
+  static SpillColdStore over(Path file, Path directory, int wordsPerPage, long limitBytes) {
+    try {
+      return new SpillColdStore(
+          directory,
+          wordsPerPage,
+          limitBytes,
+          FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE));
+    } catch (IOException e) {
+      throw new UncheckedIOException("cannot open " + file, e);
+    }
   }
 
   private static FileChannel open(Path directory) {
