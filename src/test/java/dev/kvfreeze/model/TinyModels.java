@@ -47,7 +47,9 @@ public final class TinyModels {
             .put("llama.rope.dimension_count", HEAD_SIZE);
     int vocabulary = putTokenizer(writer);
     Random random = new Random(seed);
-    writer.floats("token_embd.weight", normal(random, vocabulary * HIDDEN, 1), HIDDEN, vocabulary);
+    // Small against what the layers add, or every token would only repeat itself.
+    float[] embedding = normal(random, vocabulary * HIDDEN, 0.25);
+    writer.floats("token_embd.weight", embedding, HIDDEN, vocabulary);
     for (int layer = 0; layer < LAYERS; layer++) {
       putLayer(writer, "blk." + layer + ".", random);
     }

@@ -75,8 +75,13 @@ final class GgufCursor {
     return view;
   }
 
+  /** Of a damaged file. */
   ModelFileException failure(String what) {
-    return new ModelFileException(fileName + ": " + what + "; download the file again");
+    return failure(what, "download the file again");
+  }
+
+  ModelFileException failure(String what, String remedy) {
+    return new ModelFileException(fileName + ": " + what + "; " + remedy);
   }
 
   private void need(int bytes, String what) {

@@ -30,13 +30,14 @@ record GgufHeader(GgufMetadata metadata, Map<String, GgufTensorInfo> tensors) {
     int version = cursor.readInt("the version");
     if ((version & 0xFFFF) == 0 && version != 0) {
       throw cursor.failure(
-          "big-endian (version %d byte-swapped); only little-endian files are read: convert it"
-              .formatted(Integer.reverseBytes(version)));
+          "big-endian (version %d byte-swapped); only little-endian files are read"
+              .formatted(Integer.reverseBytes(version)),
+          "take the little-endian file or convert it");
     }
     if (version != 2 && version != 3) {
       throw cursor.failure(
-          "GGUF version %s, allowed 2 and 3; convert the model again, or"
-              .formatted(Integer.toUnsignedString(version)));
+          "GGUF version %s, allowed 2 and 3".formatted(Integer.toUnsignedString(version)),
+          "convert the model again with a current converter");
     }
     int tensorCount = cursor.readCount(MIN_TENSOR_BYTES, "the number of tensors");
     int entryCount = cursor.readCount(MIN_ENTRY_BYTES, "the number of metadata entries");
@@ -87,8 +88,9 @@ record GgufHeader(GgufMetadata metadata, Map<String, GgufTensorInfo> tensors) {
             .orElseThrow(
                 () ->
                     cursor.failure(
-                        "%s has the unsupported type %s, allowed are %s; take another quantisation, or"
-                            .formatted(tensor, GgmlTypes.name(typeId), GgmlTypes.supported())));
+                        "%s has the unsupported type %s, allowed are %s"
+                            .formatted(tensor, GgmlTypes.name(typeId), GgmlTypes.supported()),
+                        "take a file of another quantisation"));
     if (dimensions.get(0) % type.blockValues() != 0) {
       throw cursor.failure(
           "%s has %d columns, not a multiple of the %d values of a %s block"
@@ -135,8 +137,8 @@ record GgufHeader(GgufMetadata metadata, Map<String, GgufTensorInfo> tensors) {
       }
       if (info.bytes > Integer.MAX_VALUE) {
         throw cursor.failure(
-            "%s has %d bytes, allowed at most %d; take a smaller quantisation, or"
-                .formatted(tensor, info.bytes, Integer.MAX_VALUE));
+            "%s has %d bytes, allowed at most %d".formatted(tensor, info.bytes, Integer.MAX_VALUE),
+            "take a file of a smaller quantisation");
       }
       GgufTensorInfo placed =
           new GgufTensorInfo(
