@@ -53,11 +53,12 @@ final class VectorBytes {
     FloatVector sumA1 = FloatVector.zero(FLOATS);
     FloatVector sumB0 = FloatVector.zero(FLOATS);
     FloatVector sumB1 = FloatVector.zero(FLOATS);
-    // Half a block at a time, whether or not the halves share their scales: the inner loop then has
-    // a constant length. With a variable one JDK 17 boxes the sums at each step.
-    for (int half = 0; half < 2 * pairs; half++) {
-      int pair = half / 2;
-      int sA = scalesAt + (2 * pair * groups + half % 2 * (groups - 1)) * DECODED_GROUP;
+    // A word's columns in an inner loop of their own, everything but the sums loaded in the outer
+    // one: with more crossing the loops, or the columns written out, JDK 17 boxes vectors in some
+    // JVM runs (KernelSelfCheck sees it).
+    for (int step = 0; step < BITS * pairs; step++) {
+      int half = step / HALF_WORDS;
+      int sA = scalesAt + (half / 2 * 2 * groups + half % 2 * (groups - 1)) * DECODED_GROUP;
       int sB = sA + groups * DECODED_GROUP;
       FloatVector scaleA0 = FloatVector.fromArray(FLOATS, scales, sA);
       FloatVector scaleA1 = FloatVector.fromArray(FLOATS, scales, sA + LANES);
@@ -67,135 +68,44 @@ final class VectorBytes {
       FloatVector minimumA1 = FloatVector.fromArray(FLOATS, scales, sA + TILE_ROWS + LANES);
       FloatVector minimumB0 = FloatVector.fromArray(FLOATS, scales, sB + TILE_ROWS);
       FloatVector minimumB1 = FloatVector.fromArray(FLOATS, scales, sB + TILE_ROWS + LANES);
-      int wA = at + half * BLOCK_WORDS;
-      for (int w = 0; w < HALF_WORDS; w++) {
-        int a = wA + w * 2 * TILE_ROWS;
-        int b = a + TILE_ROWS;
-        IntVector wordsA0 = IntVector.fromArray(INTS, words, a);
-        IntVector wordsA1 = IntVector.fromArray(INTS, words, a + LANES);
-        IntVector wordsB0 = IntVector.fromArray(INTS, words, b);
-        IntVector wordsB1 = IntVector.fromArray(INTS, words, b + LANES);
-        int column = half * HALF_COLUMNS + w * 4;
-        FloatVector xA0 = FloatVector.broadcast(FLOATS, x[xAt + column]);
+      int a = at + step * 2 * TILE_ROWS;
+      int b = a + TILE_ROWS;
+      IntVector wordsA0 = IntVector.fromArray(INTS, words, a);
+      IntVector wordsA1 = IntVector.fromArray(INTS, words, a + LANES);
+      IntVector wordsB0 = IntVector.fromArray(INTS, words, b);
+      IntVector wordsB1 = IntVector.fromArray(INTS, words, b + LANES);
+      int column = step * 4;
+      for (int i = 0; i < 4; i++) {
+        FloatVector xA = FloatVector.broadcast(FLOATS, x[xAt + column + i]);
+        FloatVector xB = FloatVector.broadcast(FLOATS, x[secondAt + column + i]);
         sumA0 =
-            xA0.lanewise(
+            xA.lanewise(
                 FMA,
                 scaleA0.lanewise(
                     FMA, wordsA0.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumA0),
                 sumA0);
         sumA1 =
-            xA0.lanewise(
+            xA.lanewise(
                 FMA,
                 scaleA1.lanewise(
                     FMA, wordsA1.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumA1),
                 sumA1);
-        FloatVector xB0 = FloatVector.broadcast(FLOATS, x[secondAt + column]);
         sumB0 =
-            xB0.lanewise(
+            xB.lanewise(
                 FMA,
                 scaleB0.lanewise(
                     FMA, wordsB0.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumB0),
                 sumB0);
         sumB1 =
-            xB0.lanewise(
+            xB.lanewise(
                 FMA,
                 scaleB1.lanewise(
                     FMA, wordsB1.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumB1),
                 sumB1);
-        FloatVector xA1 = FloatVector.broadcast(FLOATS, x[xAt + column + 1]);
-        sumA0 =
-            xA1.lanewise(
-                FMA,
-                scaleA0.lanewise(
-                    FMA,
-                    wordsA0.lanewise(LSHR, 8).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0),
-                    minimumA0),
-                sumA0);
-        sumA1 =
-            xA1.lanewise(
-                FMA,
-                scaleA1.lanewise(
-                    FMA,
-                    wordsA1.lanewise(LSHR, 8).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0),
-                    minimumA1),
-                sumA1);
-        FloatVector xB1 = FloatVector.broadcast(FLOATS, x[secondAt + column + 1]);
-        sumB0 =
-            xB1.lanewise(
-                FMA,
-                scaleB0.lanewise(
-                    FMA,
-                    wordsB0.lanewise(LSHR, 8).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0),
-                    minimumB0),
-                sumB0);
-        sumB1 =
-            xB1.lanewise(
-                FMA,
-                scaleB1.lanewise(
-                    FMA,
-                    wordsB1.lanewise(LSHR, 8).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0),
-                    minimumB1),
-                sumB1);
-        FloatVector xA2 = FloatVector.broadcast(FLOATS, x[xAt + column + 2]);
-        sumA0 =
-            xA2.lanewise(
-                FMA,
-                scaleA0.lanewise(
-                    FMA,
-                    wordsA0.lanewise(LSHR, 16).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0),
-                    minimumA0),
-                sumA0);
-        sumA1 =
-            xA2.lanewise(
-                FMA,
-                scaleA1.lanewise(
-                    FMA,
-                    wordsA1.lanewise(LSHR, 16).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0),
-                    minimumA1),
-                sumA1);
-        FloatVector xB2 = FloatVector.broadcast(FLOATS, x[secondAt + column + 2]);
-        sumB0 =
-            xB2.lanewise(
-                FMA,
-                scaleB0.lanewise(
-                    FMA,
-                    wordsB0.lanewise(LSHR, 16).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0),
-                    minimumB0),
-                sumB0);
-        sumB1 =
-            xB2.lanewise(
-                FMA,
-                scaleB1.lanewise(
-                    FMA,
-                    wordsB1.lanewise(LSHR, 16).lanewise(AND, MASK).convertShape(I2F, FLOATS, 0),
-                    minimumB1),
-                sumB1);
-        FloatVector xA3 = FloatVector.broadcast(FLOATS, x[xAt + column + 3]);
-        sumA0 =
-            xA3.lanewise(
-                FMA,
-                scaleA0.lanewise(
-                    FMA, wordsA0.lanewise(LSHR, 24).convertShape(I2F, FLOATS, 0), minimumA0),
-                sumA0);
-        sumA1 =
-            xA3.lanewise(
-                FMA,
-                scaleA1.lanewise(
-                    FMA, wordsA1.lanewise(LSHR, 24).convertShape(I2F, FLOATS, 0), minimumA1),
-                sumA1);
-        FloatVector xB3 = FloatVector.broadcast(FLOATS, x[secondAt + column + 3]);
-        sumB0 =
-            xB3.lanewise(
-                FMA,
-                scaleB0.lanewise(
-                    FMA, wordsB0.lanewise(LSHR, 24).convertShape(I2F, FLOATS, 0), minimumB0),
-                sumB0);
-        sumB1 =
-            xB3.lanewise(
-                FMA,
-                scaleB1.lanewise(
-                    FMA, wordsB1.lanewise(LSHR, 24).convertShape(I2F, FLOATS, 0), minimumB1),
-                sumB1);
+        wordsA0 = wordsA0.lanewise(LSHR, BITS);
+        wordsA1 = wordsA1.lanewise(LSHR, BITS);
+        wordsB0 = wordsB0.lanewise(LSHR, BITS);
+        wordsB1 = wordsB1.lanewise(LSHR, BITS);
       }
     }
     sumA0.intoArray(out, outAt);

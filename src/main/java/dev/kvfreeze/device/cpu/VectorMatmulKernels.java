@@ -56,26 +56,16 @@ final class VectorMatmulKernels implements MatmulKernels {
 
   private static void multiplySixteen(
       SixteenBitWeight weight, int tile, float[] x, int xOffset, float[] out, int outOffset) {
-    boolean bfloat = weight.format == SixteenBitWeight.Format.BF16;
-    for (int v = 0; v < TILE_ROWS; v += STRIP) {
-      if (bfloat) {
-        VectorSixteen.multiplyBfloat(
-            weight.words,
-            weight.blockAt(tile, 0) + v,
-            weight.blocks(),
-            x,
-            xOffset,
-            out,
-            outOffset + v);
-      } else {
-        VectorSixteen.multiplyHalf(
-            weight.words,
-            weight.blockAt(tile, 0) + v,
-            weight.blocks(),
-            x,
-            xOffset,
-            out,
-            outOffset + v);
+    int[] words = weight.words;
+    int at = weight.blockAt(tile, 0);
+    int blocks = weight.blocks();
+    if (weight.format == SixteenBitWeight.Format.BF16) {
+      for (int v = 0; v < TILE_ROWS; v += STRIP) {
+        VectorSixteen.multiplyBfloat(words, at + v, blocks, x, xOffset, out, outOffset + v);
+      }
+    } else {
+      for (int v = 0; v < TILE_ROWS; v += LANES) {
+        VectorSixteen.multiplyHalf(words, at + v, blocks, x, xOffset, out, outOffset + v);
       }
     }
   }

@@ -49,8 +49,11 @@ final class VectorNibbles {
     FloatVector sumA1 = FloatVector.zero(FLOATS);
     FloatVector sumB0 = FloatVector.zero(FLOATS);
     FloatVector sumB1 = FloatVector.zero(FLOATS);
-    for (int pair = 0; pair < pairs; pair++) {
-      int sA = scalesAt + 2 * pair * DECODED_GROUP;
+    // A word's columns in an inner loop of their own, everything but the sums loaded in the outer
+    // one: with more crossing the loops, or the columns written out, JDK 17 boxes vectors in some
+    // JVM runs (KernelSelfCheck sees it).
+    for (int step = 0; step < BITS * pairs; step++) {
+      int sA = scalesAt + step / BITS * 2 * DECODED_GROUP;
       int sB = sA + DECODED_GROUP;
       FloatVector scaleA0 = FloatVector.fromArray(FLOATS, scales, sA);
       FloatVector scaleA1 = FloatVector.fromArray(FLOATS, scales, sA + LANES);
@@ -60,47 +63,44 @@ final class VectorNibbles {
       FloatVector minimumA1 = FloatVector.fromArray(FLOATS, scales, sA + TILE_ROWS + LANES);
       FloatVector minimumB0 = FloatVector.fromArray(FLOATS, scales, sB + TILE_ROWS);
       FloatVector minimumB1 = FloatVector.fromArray(FLOATS, scales, sB + TILE_ROWS + LANES);
-      int wA = at + 2 * pair * BLOCK_WORDS;
-      for (int w = 0; w < BITS; w++) {
-        int a = wA + w * 2 * TILE_ROWS;
-        int b = a + TILE_ROWS;
-        IntVector wordsA0 = IntVector.fromArray(INTS, words, a);
-        IntVector wordsA1 = IntVector.fromArray(INTS, words, a + LANES);
-        IntVector wordsB0 = IntVector.fromArray(INTS, words, b);
-        IntVector wordsB1 = IntVector.fromArray(INTS, words, b + LANES);
-        int column = pair * BLOCK_COLUMNS + w * 8;
-        for (int i = 0; i < 8; i++) {
-          FloatVector xA = FloatVector.broadcast(FLOATS, x[xAt + column + i]);
-          FloatVector xB = FloatVector.broadcast(FLOATS, x[secondAt + column + i]);
-          sumA0 =
-              xA.lanewise(
-                  FMA,
-                  scaleA0.lanewise(
-                      FMA, wordsA0.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumA0),
-                  sumA0);
-          sumA1 =
-              xA.lanewise(
-                  FMA,
-                  scaleA1.lanewise(
-                      FMA, wordsA1.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumA1),
-                  sumA1);
-          sumB0 =
-              xB.lanewise(
-                  FMA,
-                  scaleB0.lanewise(
-                      FMA, wordsB0.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumB0),
-                  sumB0);
-          sumB1 =
-              xB.lanewise(
-                  FMA,
-                  scaleB1.lanewise(
-                      FMA, wordsB1.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumB1),
-                  sumB1);
-          wordsA0 = wordsA0.lanewise(LSHR, BITS);
-          wordsA1 = wordsA1.lanewise(LSHR, BITS);
-          wordsB0 = wordsB0.lanewise(LSHR, BITS);
-          wordsB1 = wordsB1.lanewise(LSHR, BITS);
-        }
+      int a = at + step * 2 * TILE_ROWS;
+      int b = a + TILE_ROWS;
+      IntVector wordsA0 = IntVector.fromArray(INTS, words, a);
+      IntVector wordsA1 = IntVector.fromArray(INTS, words, a + LANES);
+      IntVector wordsB0 = IntVector.fromArray(INTS, words, b);
+      IntVector wordsB1 = IntVector.fromArray(INTS, words, b + LANES);
+      int column = step * 8;
+      for (int i = 0; i < 8; i++) {
+        FloatVector xA = FloatVector.broadcast(FLOATS, x[xAt + column + i]);
+        FloatVector xB = FloatVector.broadcast(FLOATS, x[secondAt + column + i]);
+        sumA0 =
+            xA.lanewise(
+                FMA,
+                scaleA0.lanewise(
+                    FMA, wordsA0.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumA0),
+                sumA0);
+        sumA1 =
+            xA.lanewise(
+                FMA,
+                scaleA1.lanewise(
+                    FMA, wordsA1.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumA1),
+                sumA1);
+        sumB0 =
+            xB.lanewise(
+                FMA,
+                scaleB0.lanewise(
+                    FMA, wordsB0.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumB0),
+                sumB0);
+        sumB1 =
+            xB.lanewise(
+                FMA,
+                scaleB1.lanewise(
+                    FMA, wordsB1.lanewise(AND, MASK).convertShape(I2F, FLOATS, 0), minimumB1),
+                sumB1);
+        wordsA0 = wordsA0.lanewise(LSHR, BITS);
+        wordsA1 = wordsA1.lanewise(LSHR, BITS);
+        wordsB0 = wordsB0.lanewise(LSHR, BITS);
+        wordsB1 = wordsB1.lanewise(LSHR, BITS);
       }
     }
     sumA0.intoArray(out, outAt);

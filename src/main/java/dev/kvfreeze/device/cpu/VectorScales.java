@@ -61,7 +61,7 @@ final class VectorScales {
   private static void floatPairs(int[] words, int at, int blocks, float[] scales) {
     int length = blocks * DECODED_GROUP;
     for (int i = 0; i < length; i += LANES) {
-      IntVector.fromArray(INTS, words, at + i).reinterpretAsFloats().intoArray(scales, i);
+      Vectors.floats(IntVector.fromArray(INTS, words, at + i)).intoArray(scales, i);
     }
   }
 
@@ -71,7 +71,7 @@ final class VectorScales {
       int from = at + group * TILE_ROWS;
       int to = group * DECODED_GROUP;
       for (int v = 0; v < TILE_ROWS; v += LANES) {
-        FloatVector scale = IntVector.fromArray(INTS, words, from + v).reinterpretAsFloats();
+        FloatVector scale = Vectors.floats(IntVector.fromArray(INTS, words, from + v));
         scale.intoArray(scales, to + v);
         factors.lanewise(MUL, scale).intoArray(scales, to + TILE_ROWS + v);
       }

@@ -70,37 +70,33 @@ final class VectorSixteen {
         .intoArray(out, outAt + LANES);
   }
 
-  /** One row of activations times {@code 2 * LANES} rows of an F16 tile. */
+  /** One row of activations times {@code LANES} rows of an F16 tile. */
   static void multiplyHalf(
       int[] words, int at, int blocks, float[] x, int xAt, float[] out, int outAt) {
     int pairs = blocks / 2;
     int secondAt = xAt + (blocks - pairs) * BLOCK_COLUMNS;
-    for (int v = 0; v < 2 * LANES; v += LANES) {
-      FloatVector sumA = FloatVector.zero(FLOATS);
-      FloatVector sumB = FloatVector.zero(FLOATS);
-      for (int pair = 0; pair < pairs; pair++) {
-        int first = at + 2 * pair * BLOCK_WORDS + v;
-        for (int w = 0; w < WORD_ROWS; w++) {
-          int column = pair * BLOCK_COLUMNS + 2 * w;
-          IntVector a = IntVector.fromArray(INTS, words, first + w * TILE_ROWS);
-          IntVector b = IntVector.fromArray(INTS, words, first + BLOCK_WORDS + w * TILE_ROWS);
-          FloatVector lowA = FloatVector.broadcast(FLOATS, x[xAt + column]);
-          FloatVector lowB = FloatVector.broadcast(FLOATS, x[secondAt + column]);
-          FloatVector highA = FloatVector.broadcast(FLOATS, x[xAt + column + 1]);
-          FloatVector highB = FloatVector.broadcast(FLOATS, x[secondAt + column + 1]);
-          sumA = lowA.lanewise(FMA, Vectors.lowHalves(a), sumA);
-          sumB = lowB.lanewise(FMA, Vectors.lowHalves(b), sumB);
-          sumA = highA.lanewise(FMA, Vectors.highHalves(a), sumA);
-          sumB = highB.lanewise(FMA, Vectors.highHalves(b), sumB);
-        }
-      }
-      sumA.intoArray(out, outAt + v);
-      if (blocks % 2 != 0) {
-        int last = at + (blocks - 1) * BLOCK_WORDS + v;
-        addHalfBlock(words, last, x, xAt + pairs * BLOCK_COLUMNS, out, outAt + v);
-      }
-      sumB.lanewise(ADD, FloatVector.fromArray(FLOATS, out, outAt + v)).intoArray(out, outAt + v);
+    FloatVector sumA = FloatVector.zero(FLOATS);
+    FloatVector sumB = FloatVector.zero(FLOATS);
+    // One flat loop over the pairs' words, for the reason that VectorNibbles gives.
+    for (int step = 0; step < pairs * WORD_ROWS; step++) {
+      int first = at + (step / WORD_ROWS * WORD_ROWS + step) * TILE_ROWS;
+      IntVector a = IntVector.fromArray(INTS, words, first);
+      IntVector b = IntVector.fromArray(INTS, words, first + BLOCK_WORDS);
+      FloatVector lowA = FloatVector.broadcast(FLOATS, x[xAt + 2 * step]);
+      FloatVector lowB = FloatVector.broadcast(FLOATS, x[secondAt + 2 * step]);
+      FloatVector highA = FloatVector.broadcast(FLOATS, x[xAt + 2 * step + 1]);
+      FloatVector highB = FloatVector.broadcast(FLOATS, x[secondAt + 2 * step + 1]);
+      sumA = lowA.lanewise(FMA, Vectors.lowHalves(a), sumA);
+      sumB = lowB.lanewise(FMA, Vectors.lowHalves(b), sumB);
+      sumA = highA.lanewise(FMA, Vectors.highHalves(a), sumA);
+      sumB = highB.lanewise(FMA, Vectors.highHalves(b), sumB);
     }
+    sumA.intoArray(out, outAt);
+    if (blocks % 2 != 0) {
+      int last = at + (blocks - 1) * BLOCK_WORDS;
+      addHalfBlock(words, last, x, xAt + pairs * BLOCK_COLUMNS, out, outAt);
+    }
+    sumB.lanewise(ADD, FloatVector.fromArray(FLOATS, out, outAt)).intoArray(out, outAt);
   }
 
   /** Adds one BF16 block's products to the sums of {@code 2 * LANES} rows. */
@@ -143,8 +139,8 @@ final class VectorSixteen {
       for (int v = 0; v < TILE_ROWS; v += LANES) {
         IntVector pair = IntVector.fromArray(INTS, words, at + w * TILE_ROWS + v);
         int to = panelAt + 2 * w * TILE_ROWS + v;
-        pair.lanewise(LSHL, 16).reinterpretAsFloats().intoArray(panel, to);
-        pair.lanewise(AND, HIGH_HALF).reinterpretAsFloats().intoArray(panel, to + TILE_ROWS);
+        Vectors.floats(pair.lanewise(LSHL, 16)).intoArray(panel, to);
+        Vectors.floats(pair.lanewise(AND, HIGH_HALF)).intoArray(panel, to + TILE_ROWS);
       }
     }
   }

@@ -30,20 +30,26 @@ final class Vectors {
 
   private Vectors() {}
 
-  /** The finite half-precision float in the low 16 bits of each lane, exactly. */
+  /**
+   * The finite half-precision float in the low 16 bits of each lane, exactly.
+   *
+   * <p>Like all conversions here it ends in an operation whose receiver is not a reinterpreted
+   * vector: JDK 17 boxes those in some JVM runs.
+   */
   static FloatVector lowHalves(IntVector words) {
-    FloatVector value =
-        FloatVector.broadcast(FLOATS, HalfFloats.REBIAS)
-            .lanewise(MUL, words.lanewise(AND, 0x7fff).lanewise(LSHL, 13).reinterpretAsFloats());
-    return words
-        .lanewise(AND, 0x8000)
-        .lanewise(LSHL, 16)
-        .lanewise(OR, value.reinterpretAsInts())
-        .reinterpretAsFloats();
+    IntVector magnitude = words.lanewise(AND, 0x7fff).lanewise(LSHL, 13);
+    IntVector sign = words.lanewise(AND, 0x8000).lanewise(LSHL, 16);
+    return FloatVector.broadcast(FLOATS, HalfFloats.REBIAS)
+        .lanewise(MUL, magnitude.lanewise(OR, sign).reinterpretAsFloats());
   }
 
   /** The finite half-precision float in the high 16 bits of each lane, exactly. */
   static FloatVector highHalves(IntVector words) {
     return lowHalves(words.lanewise(LSHR, 16));
+  }
+
+  /** The floats whose bits the lanes are. */
+  static FloatVector floats(IntVector bits) {
+    return FloatVector.broadcast(FLOATS, 1).lanewise(MUL, bits.reinterpretAsFloats());
   }
 }
