@@ -3,6 +3,7 @@ package dev.kvfreeze.engine;
 import dev.kvfreeze.device.Device;
 import dev.kvfreeze.device.Weight;
 import dev.kvfreeze.model.LanguageModel;
+import dev.kvfreeze.model.ModelFileException;
 import dev.kvfreeze.model.ModelSpec;
 import java.util.ArrayList;
 import java.util.List;
@@ -82,9 +83,18 @@ record TransformerWeights(
     }
 
     private Weight weight(String name) {
-      Weight weight = device.weight(model.tensor(name));
+      Weight weight = upload(name);
       residentBytes += weight.residentBytes();
       return weight;
+    }
+
+    private Weight upload(String name) {
+      try {
+        return device.weight(model.tensor(name));
+      } catch (IllegalArgumentException e) {
+        throw new ModelFileException(
+            model.name() + ": " + e.getMessage(), e);
+      }
     }
   }
 }
