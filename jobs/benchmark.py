@@ -14,9 +14,12 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 JVM_OPTIONS = ["--add-modules", "jdk.incubator.vector", "-XX:+UseTransparentHugePages", "-Xmx6g"]
+# Above this share of the processors used by others, a comparison is unfair.
+MOST_BUSY = 0.1
 
 
 def parse_arguments():
@@ -31,8 +34,12 @@ def parse_arguments():
     parser.add_argument("--policies", default="full", help="policies to measure, separated by commas")
     parser.add_argument("--batch", type=int, default=1, help="documents at a time (ours only)")
     parser.add_argument("--java", action="append", help="java executable; may be given several times")
-    parser.add_argument("--peer-python", default=sys.executable, help="Python that has llama-cpp-python")
-    parser.add_argument("--no-peer", action="store_true")
+    parser.add_argument(
+        "--peer-python",
+        default=os.environ.get("KVFREEZE_PEER_PYTHON") or sys.executable,
+        help="Python that has llama-cpp-python 0.3.36 (default: $KVFREEZE_PEER_PYTHON, else this one)",
+    )
+    parser.add_argument("--no-peer", action="store_true", help="leave llama.cpp out")
     parser.add_argument("--jar", default=None)
     parser.add_argument("--write", help="file for the table, for example docs/benchmarks/cpu.md")
     return parser.parse_args()
@@ -83,7 +90,7 @@ def peer(arguments, text):
     return run(
         [arguments.peer_python, "jobs/peers/llama_cpp_benchmark.py", "--model", arguments.model]
         + ["--text", str(text), "--threads", str(arguments.threads), "--contexts", arguments.contexts]
-        + ["--decode-tokens", str(arguments.decode_tokens)],
+        + ["--decode-tokens", str(arguments.decode_tokens), "--repeats", str(arguments.repeats)],
         "llama.cpp",
     )
 
@@ -127,13 +134,38 @@ def machine():
     return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
 
 
+def busy_share(seconds=2):
+    """The share of the processors that others use just now, from 0 to 1."""
+
+    def ticks():
+        fields = pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+        values = [int(value) for value in fields]
+        return sum(values), values[3] + values[4]
+
+    total, idle = ticks()
+    time.sleep(seconds)
+    later_total, later_idle = ticks()
+    return 1 - (later_idle - idle) / max(1, later_total - total)
+
+
 def main():
     arguments = parse_arguments()
+    if not pathlib.Path(arguments.model).is_file():
+        sys.exit(f"there is no model file {arguments.model}; jobs/fetch-model fetches the default one")
     text = prompt_text(arguments.text)
     javas = arguments.java or ["java"]
     results = {}
+    busiest = 0.0
     for round_number in range(1, arguments.rounds + 1):
         print(f"round {round_number} of {arguments.rounds}", file=sys.stderr, flush=True)
+        busy = busy_share()
+        busiest = max(busiest, busy)
+        if busy > MOST_BUSY:
+            print(
+                f"  other programs use {busy:.0%} of the processors: llama.cpp's threads wait for each other by"
+                " spinning and suffer most, so ratios mean nothing; end those programs",
+                file=sys.stderr,
+            )
         if not arguments.no_peer:
             results.setdefault("llama.cpp", []).append(peer(arguments, text))
         for java in javas:
@@ -145,7 +177,8 @@ def main():
         [
             f"Machine: {machine()}. Date: {datetime.date.today()}. Model: {pathlib.Path(arguments.model).name}.",
             f"{arguments.threads} threads, {arguments.rounds} fresh processes of each side in turn, "
-            f"kernels {provider}, {arguments.batch} document(s) at a time.",
+            f"kernels {provider}, {arguments.batch} document(s) at a time. Other programs used at most "
+            f"{busiest:.0%} of the processors before a round.",
             "",
             "Command: `jobs/kvfreeze benchmark " + " ".join(sys.argv[1:]) + "`",
             "",

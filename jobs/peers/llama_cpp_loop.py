@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""What a user would write without kvfreeze: llama.cpp in a Python loop, one document after another.
+
+Same prompt, chat template and cut as `jobs/kvfreeze summarize`. Prints a line a document and, last,
+one line of JSON with the documents an hour; model load is not counted, and given apart.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+import time
+
+from llama_cpp_session import Session, description
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+MARK = "\ue000document\ue001"
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True, help="GGUF file")
+    parser.add_argument("--input", required=True, help="text file, or folder of .txt files")
+    parser.add_argument("--max-new-tokens", type=int, default=128)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--context", type=int, default=0, help="tokens; 0 for the model's own limit")
+    parser.add_argument("--prompt", default=ROOT / "conf/prompts/summary.txt", help="prompt file, as in conf/prompts")
+    parser.add_argument("--flash-attention", choices=("on", "off"), default="on")
+    parser.add_argument("--ignore-end", action="store_true", help="always generate --max-new-tokens tokens")
+    parser.add_argument("--output", help="file for the generations, a line of JSON each")
+    return parser.parse_args()
+
+
+def read_prompt(path):
+    """The system message and what is asked: an optional part after [system], and one after [user]."""
+    text, system = pathlib.Path(path).read_text(encoding="utf-8").strip(), ""
+    if text.startswith("[system]"):
+        system, text = text.removeprefix("[system]").split("\n[user]", 1)
+    user = text.removeprefix("[user]").strip()
+    if user.count("{document}") != 1:
+        raise SystemExit(f"{path}: it must have {{document}} once, where the text goes")
+    return system.strip(), user
+
+
+class Prompt:
+    """The chat template and the prompt around a document, cut at its end where it is too long."""
+
+    def __init__(self, session, prompt_file, limit):
+        self.session, self.limit = session, limit
+        system, self.user = read_prompt(prompt_file)
+        messages = [{"role": "system", "content": system}] if system else []
+        rendered = session.chat_prompt(messages + [{"role": "user", "content": MARK}])
+        self.before, self.after = [], []
+        if rendered is None:
+            self.before = session.begin_tokens()
+        else:
+            self.before, self.after = (session.tokenize(part, parse_special=True) for part in rendered.split(MARK))
+
+    def encode(self, document):
+        return self.before + self.session.tokenize(self.user.replace("{document}", document)) + self.after
+
+    def build(self, document):
+        tokens = self.encode(document)
+        length = len(document)
+        while len(tokens) > self.limit:
+            # Some characters fewer, in proportion to what is too much, then back to a word's end.
+            length = min(length - 1, int(length * self.limit / len(tokens)))
+            cut = max(document.rfind(" ", 0, length), document.rfind("\n", 0, length), 0)
+            tokens = self.encode(document[: cut or length])
+        return tokens
+
+
+def main():
+    arguments = parse_arguments()
+    source = pathlib.Path(arguments.input)
+    files = [source] if source.is_file() else sorted(source.glob("*.txt"))
+    if not files:
+        raise SystemExit(f"{source}: there is no .txt file in it")
+    output = open(arguments.output, "w", encoding="utf-8") if arguments.output else None
+    start = time.perf_counter()
+    with Session(arguments.model, arguments.threads, arguments.context) as session:
+        session.open_context(arguments.flash_attention == "on")
+        load_ms = (time.perf_counter() - start) * 1000
+        prompt = Prompt(session, arguments.prompt, session.context_tokens - arguments.max_new_tokens)
+        totals = {"prompt_tokens": 0, "generated_tokens": 0, "prefill_ms": 0.0, "decode_ms": 0.0}
+        start = time.perf_counter()
+        for file in files:
+            tokens = prompt.build(file.read_text(encoding="utf-8"))
+            prefill, first = session.prefill(tokens)
+            decode, rest = session.decode(first, arguments.max_new_tokens - 1, not arguments.ignore_end)
+            generated = [first, *rest]
+            totals["prompt_tokens"] += len(tokens)
+            totals["generated_tokens"] += len(generated)
+            totals["prefill_ms"] += prefill * 1000
+            totals["decode_ms"] += decode * 1000
+            print(f"{file.name}: {len(tokens)} tokens in, {len(generated)} out, {prefill + decode:.1f} s", file=sys.stderr)
+            if output:
+                row = {"document_id": file.stem, "text": session.text(generated), "generated_token_ids": generated}
+                output.write(json.dumps({**row, "prompt_tokens": len(tokens)}, ensure_ascii=False) + "\n")
+        seconds = time.perf_counter() - start
+    if output:
+        output.close()
+    result = {**description(), "model": pathlib.Path(arguments.model).stem, "threads": arguments.threads}
+    result |= {"documents": len(files), "seconds": round(seconds, 2), "load_ms": round(load_ms, 1)}
+    result |= {key: round(value, 1) for key, value in totals.items()}
+    result["documents_per_hour"] = round(len(files) * 3600 / seconds, 1)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
