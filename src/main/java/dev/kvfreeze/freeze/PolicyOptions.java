@@ -51,7 +51,7 @@ public record PolicyOptions(
 
   /** The defaults of every knob; the only place where they stand. */
   public static PolicyOptions defaults() {
-    return new PolicyOptions(16, 4, 32, 0.5, 256, 1.0);
+    return new PolicyOptions(16, 4, 32, 0.1, 256, 1.0);
   }
 
   /** The defaults of a policy: the paper's unit is a token, the others' a page. */
