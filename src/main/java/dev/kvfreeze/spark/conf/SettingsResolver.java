@@ -1,5 +1,6 @@
 package dev.kvfreeze.spark.conf;
 
+import dev.kvfreeze.freeze.FreezePolicies;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -49,8 +50,21 @@ public final class SettingsResolver {
     values.putAll(checked(ours(file.entries()), "in " + file.source()));
     values.putAll(spark);
     values.putAll(options);
-    values.put(Knobs.POLICY.name(), file.policy());
+    values.put(Knobs.POLICY.name(), knownPolicy(file));
     return new Settings(values);
+  }
+
+  private static String knownPolicy(PolicyFile file) {
+    if (!FreezePolicies.names().contains(file.policy())) {
+      throw new ConfigurationException(
+          "unknown policy %s (%s); did you mean %s? Known are %s"
+              .formatted(
+                  file.policy(),
+                  file.source(),
+                  NearestName.of(file.policy(), FreezePolicies.names()),
+                  String.join(", ", FreezePolicies.names())));
+    }
+    return file.policy();
   }
 
   /** The settings that a driver resolved and put into Spark's configuration. */

@@ -78,6 +78,7 @@ final class DocumentRun {
       // Scala code throws checked exceptions without declaring them.
       failure = new IllegalStateException(e);
     }
+    monitor.workEnded();
     String error = failure == null ? null : reason(failure);
     RunTotals totals = RunTotals.read(spark, output, task.run().runId());
     record.ended(plan, totals, monitor.engines(), error);

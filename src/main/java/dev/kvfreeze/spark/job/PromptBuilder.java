@@ -2,33 +2,29 @@ package dev.kvfreeze.spark.job;
 
 import dev.kvfreeze.model.LanguageModel;
 import dev.kvfreeze.model.chat.ChatMessage;
-import dev.kvfreeze.model.tokenizer.TextPart;
+import dev.kvfreeze.model.chat.FittedPrompt;
+import dev.kvfreeze.model.chat.PromptEncoder;
 import dev.kvfreeze.model.tokenizer.Tokenizer;
 import dev.kvfreeze.model.tokenizer.Tokenizer.SpecialTokens;
 import dev.kvfreeze.spark.conf.TemplateUse;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 
 /**
- * Makes a document's prompt: the prompt template around the text, the model's chat template around
- * both, cut so that prompt and output fit the context. Special tokens count in the chat template
- * only, never in the text (but for {@link TemplateUse#NONE}). For one thread.
+ * Makes a document's prompt, cut so that prompt and output fit the context: a conversation where the
+ * model has a chat template, else plain text. Special tokens in a document stay text, but for {@link
+ * TemplateUse#NONE}, where the document is the prompt, verbatim.
  */
 final class PromptBuilder {
-  /** Stands for the user message while the chat template is rendered. */
-  private static final String MARK = "\uE000kvfreeze\uE001";
-
   /** Characters a token can hardly exceed on average: what lies beyond is cut before tokenizing. */
   private static final int CHARACTERS_PER_TOKEN = 48;
 
-  private static final int WORD = 200;
-
   private final Tokenizer tokenizer;
+  private final PromptEncoder encoder;
   private final PromptTemplate prompt;
-  private final SpecialTokens textTokens;
-  private final String before;
-  private final String after;
-  private final boolean addsBegin;
+  private final boolean conversation;
+  private final SpecialTokens specialTokens;
   private final int limit;
 
   /**
@@ -36,32 +32,11 @@ final class PromptBuilder {
    */
   PromptBuilder(LanguageModel model, PromptTemplate prompt, TemplateUse use, int limit) {
     this.tokenizer = model.tokenizer();
+    this.encoder = new PromptEncoder(tokenizer, model.chatTemplate());
     this.prompt = prompt;
+    this.conversation = use == TemplateUse.AUTO && model.chatTemplate() != null;
+    this.specialTokens = use == TemplateUse.NONE ? SpecialTokens.PARSE : SpecialTokens.AS_TEXT;
     this.limit = limit;
-    if (use == TemplateUse.NONE || model.chatTemplate() == null) {
-      this.textTokens = use == TemplateUse.NONE ? SpecialTokens.PARSE : SpecialTokens.AS_TEXT;
-      this.before = "";
-      this.after = "";
-      this.addsBegin = tokenizer.addsBeginToken();
-      return;
-    }
-    List<ChatMessage> messages = new ArrayList<>();
-    if (!prompt.system().isEmpty()) {
-      messages.add(new ChatMessage("system", prompt.system()));
-    }
-    messages.add(new ChatMessage("user", MARK));
-    String rendered = model.chatTemplate().render(messages);
-    int mark = rendered.indexOf(MARK);
-    if (mark < 0) {
-      throw new PromptException(
-          "the chat template of %s leaves out the user's message; use --template none"
-              .formatted(model.name()));
-    }
-    this.textTokens = SpecialTokens.AS_TEXT;
-    this.before = rendered.substring(0, mark);
-    this.after = rendered.substring(mark + MARK.length());
-    // A template writes the token that begins a sequence itself.
-    this.addsBegin = false;
   }
 
   /**
@@ -70,94 +45,77 @@ final class PromptBuilder {
    * @throws PromptException when not even a part of it fits
    */
   DocumentPrompt build(String text) {
-    List<String> notes = new ArrayList<>();
-    int overhead = encode("").length;
-    int room = limit - overhead;
+    if (limit < 1) {
+      throw new PromptException(
+          "generation.maxNewTokens leaves no room for a prompt in the context; lower it, or take a"
+              + " model with a longer context");
+    }
+    return conversation ? conversation(text) : plain(text);
+  }
+
+  private DocumentPrompt conversation(String text) {
+    FittedPrompt fitted = encoder.encodeFitting(this::messages, text, limit);
+    long documentTokens = fitted.keptTokens() + fitted.droppedTokens();
+    return new DocumentPrompt(
+        fitted.ids(),
+        Math.toIntExact(documentTokens),
+        fitted.droppedTokens() == 0
+            ? List.of()
+            : List.of(cut(fitted.keptTokens(), documentTokens, fitted.droppedEstimated())));
+  }
+
+  private List<ChatMessage> messages(String text) {
+    List<ChatMessage> messages = new ArrayList<>();
+    if (!prompt.system().isEmpty()) {
+      messages.add(new ChatMessage("system", prompt.system()));
+    }
+    messages.add(
+        new ChatMessage("user", prompt.beforeDocument() + text + prompt.afterDocument()));
+    return messages;
+  }
+
+  /** Without a template: the tokens of the text, as many as fit between those of the prompt. */
+  private DocumentPrompt plain(String text) {
+    int[] before = withBegin(tokenizer.encode(prompt.beforeDocument(), SpecialTokens.AS_TEXT));
+    int[] after = tokenizer.encode(prompt.afterDocument(), SpecialTokens.AS_TEXT);
+    int room = limit - before.length - after.length;
     if (room < 1) {
       throw new PromptException(
           "the prompt without the document has %d tokens and at most %d fit beside the output;"
-                  .formatted(overhead, limit)
+                  .formatted(before.length + after.length, limit)
               + " lower generation.maxNewTokens or take a model with a longer context");
     }
     long most = (long) room * CHARACTERS_PER_TOKEN;
     boolean far = text.length() > most;
-    String head = far ? text.substring(0, boundary(text, (int) most)) : text;
-    int headTokens = tokenizer.encode(head, textTokens).length;
-    int documentTokens =
-        far ? (int) ((double) headTokens / head.length() * text.length()) : headTokens;
-    if (headTokens <= room && !far) {
-      int[] tokens = encode(text);
-      if (tokens.length <= limit) {
-        return new DocumentPrompt(tokens, documentTokens, notes);
-      }
-    }
-    int[] tokens = fit(head, headTokens, room);
-    notes.add(
-        "cut to the first %d of %s%d tokens to fit the context"
-            .formatted(Math.max(0, tokens.length - overhead), far ? "about " : "", documentTokens));
-    return new DocumentPrompt(tokens, documentTokens, notes);
+    int[] tokens = tokenizer.encode(far ? text.substring(0, (int) most) : text, specialTokens);
+    long documentTokens =
+        far ? Math.round((double) tokens.length / most * text.length()) : tokens.length;
+    int kept = Math.min(room, tokens.length);
+    int[] all = Arrays.copyOf(before, before.length + kept + after.length);
+    // A text that begins with the begin token, read as such, does not get another.
+    boolean doubled =
+        before.length == 1 && kept > 0 && before[0] == tokenizer.beginToken()
+            && tokens[0] == tokenizer.beginToken();
+    System.arraycopy(tokens, 0, all, before.length, kept);
+    System.arraycopy(after, 0, all, before.length + kept, after.length);
+    return new DocumentPrompt(
+        doubled ? Arrays.copyOfRange(all, 1, all.length) : all,
+        Math.toIntExact(documentTokens),
+        kept == tokens.length && !far ? List.of() : List.of(cut(kept, documentTokens, far)));
   }
 
-  /** The prompt with the longest beginning of the text that fits, nearly, cut between words. */
-  private int[] fit(String text, int textTokens, int room) {
-    int length = (int) Math.min(text.length(), (long) text.length() * room / textTokens);
-    int most = text.length();
-    int[] best = null;
-    // A few steps of interpolation: the share of characters a token has differs along the text.
-    for (int step = 0; step < 8 && length > 0; step++) {
-      int cut = boundary(text, length);
-      int[] tokens = encode(text.substring(0, cut));
-      if (tokens.length <= limit) {
-        if (best == null || tokens.length > best.length) {
-          best = tokens;
-        }
-        if (limit - tokens.length <= 16 || cut >= most) {
-          break;
-        }
-      } else {
-        most = Math.min(most, length - 1);
-      }
-      long next = length + (long) (limit - tokens.length) * text.length() / textTokens * 9 / 10;
-      length = (int) Math.max(1, Math.min(next, most));
-    }
-    for (length = Math.min(length, room); best == null; length = length / 2) {
-      int[] tokens = encode(text.substring(0, boundary(text, length)));
-      if (tokens.length <= limit || length == 0) {
-        best = tokens;
-      }
-    }
-    return best;
-  }
-
-  /** The end of the last word before this length, or the length in a text without spaces. */
-  private static int boundary(String text, int length) {
-    if (length >= text.length()) {
-      return text.length();
-    }
-    for (int i = length; i > Math.max(0, length - WORD); i--) {
-      if (Character.isWhitespace(text.charAt(i))) {
-        return i;
-      }
-    }
-    return length > 0 && Character.isHighSurrogate(text.charAt(length - 1)) ? length - 1 : length;
-  }
-
-  private int[] encode(String text) {
-    String user = prompt.beforeDocument() + text + prompt.afterDocument();
-    int[] tokens =
-        before.isEmpty() && after.isEmpty()
-            ? tokenizer.encode(user, textTokens)
-            : tokenizer.encode(
-                List.of(
-                    new TextPart(before, SpecialTokens.PARSE),
-                    new TextPart(user, textTokens),
-                    new TextPart(after, SpecialTokens.PARSE)));
-    if (!addsBegin || (tokens.length > 0 && tokens[0] == tokenizer.beginToken())) {
+  private int[] withBegin(int[] tokens) {
+    if (!tokenizer.addsBeginToken()) {
       return tokens;
     }
     int[] all = new int[tokens.length + 1];
     all[0] = tokenizer.beginToken();
     System.arraycopy(tokens, 0, all, 1, tokens.length);
     return all;
+  }
+
+  private static String cut(int kept, long documentTokens, boolean estimated) {
+    return "cut to the first %d of %s%d tokens to fit the context"
+        .formatted(kept, estimated ? "about " : "", documentTokens);
   }
 }

@@ -21,6 +21,7 @@ public final class JobMonitor implements AutoCloseable {
   private final Map<String, ExecutorMessage.Progress> progress = new ConcurrentHashMap<>();
   private final Map<String, ExecutorMessage.EngineReady> ready = new ConcurrentHashMap<>();
   private final AtomicReference<Stop> stop = new AtomicReference<>();
+  private volatile boolean workEnded;
   private volatile Limit limit = new Limit(new ErrorBudget(Long.MAX_VALUE, 1), Long.MAX_VALUE);
 
   /** Why the job was stopped. */
@@ -82,12 +83,16 @@ public final class JobMonitor implements AutoCloseable {
 
   /** Cancels all Spark jobs; the first reason is kept. */
   public void stop(Stop.Cause cause, String message) {
-    if (stop.compareAndSet(null, new Stop(cause, message))) {
-      context.cancelAllJobs();
-    } else if (stop.get().cause() == cause) {
-      // A job that began just after the first time.
+    stop.compareAndSet(null, new Stop(cause, message));
+    if (!workEnded) {
+      // Each time: a Spark job may have begun just after the last.
       context.cancelAllJobs();
     }
+  }
+
+  /** From now on nothing is cancelled: what follows sums up. */
+  public void workEnded() {
+    workEnded = true;
   }
 
   /** Why the job was stopped, if it was. */

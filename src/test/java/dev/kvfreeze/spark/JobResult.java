@@ -1,0 +1,4 @@
+package dev.kvfreeze.spark;
+
+/** What a job left: its exit code and what it printed. */
+record JobResult(int exitCode, String output, String errors) {}
