@@ -7,12 +7,18 @@ import java.util.Locale;
 public final class NearestName {
   private NearestName() {}
 
-  /** The candidate at the smallest edit distance (Levenshtein), ignoring case. */
+  /**
+   * The candidate at the smallest edit distance (Levenshtein), ignoring case; of a dotted candidate
+   * the last part alone counts too.
+   */
   public static String of(String name, Collection<String> candidates) {
+    String typed = name.toLowerCase(Locale.ROOT);
     String nearest = "";
     int least = Integer.MAX_VALUE;
     for (String candidate : candidates) {
-      int distance = distance(name.toLowerCase(Locale.ROOT), candidate.toLowerCase(Locale.ROOT));
+      String known = candidate.toLowerCase(Locale.ROOT);
+      String last = known.substring(known.lastIndexOf('.') + 1);
+      int distance = Math.min(distance(typed, known), distance(typed, last));
       if (distance < least) {
         least = distance;
         nearest = candidate;

@@ -11,6 +11,9 @@ import org.apache.spark.sql.functions;
 
 /** What the rows of an output say about documents, for one model and configuration. */
 public final class EarlierResults {
+  /** Of a new output. */
+  public static final EarlierResults NONE = new EarlierResults(Map.of());
+
   private final Map<String, Earlier> byDocument;
 
   private record Earlier(int attempts, boolean done) {}

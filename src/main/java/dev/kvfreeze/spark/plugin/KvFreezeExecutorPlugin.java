@@ -4,6 +4,8 @@ import com.codahale.metrics.Gauge;
 import dev.kvfreeze.spark.conf.Knobs;
 import dev.kvfreeze.spark.conf.Settings;
 import dev.kvfreeze.spark.conf.SettingsResolver;
+import java.net.InetAddress;
+import java.net.UnknownHostException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.HashMap;
@@ -30,6 +32,19 @@ final class KvFreezeExecutorPlugin implements ExecutorPlugin {
 
   @Override
   public void init(PluginContext context, Map<String, String> extra) {
+    try {
+      start(context);
+    } catch (RuntimeException e) {
+      // Spark would start executor after executor, each to fail like this one.
+      tell(
+          context,
+          new ExecutorMessage.EngineFailed(
+              context.executorID(), host(), true, "the plugin cannot start: " + e));
+      throw e;
+    }
+  }
+
+  private void start(PluginContext context) {
     SparkConf conf = context.conf();
     Map<String, String> entries = new HashMap<>();
     for (Tuple2<String, String> entry : conf.getAll()) {
@@ -43,7 +58,7 @@ final class KvFreezeExecutorPlugin implements ExecutorPlugin {
             settings,
             new ExecutorResources(cores(conf), local, hadoop),
             context.executorID(),
-            context.hostname(),
+            host(),
             message -> tell(context, message));
     for (ExecutorMetric metric : ExecutorMetric.values()) {
       context
@@ -74,6 +89,15 @@ final class KvFreezeExecutorPlugin implements ExecutorPlugin {
       context.ask(message);
     } catch (Exception e) {
       // The driver is gone or shutting down: nobody is left to be told.
+    }
+  }
+
+  /** Not the context's, which an executor in a JVM of its own does not have yet. */
+  private static String host() {
+    try {
+      return InetAddress.getLocalHost().getHostName();
+    } catch (UnknownHostException e) {
+      return "unknown";
     }
   }
 
