@@ -12,8 +12,8 @@ import java.util.concurrent.TimeUnit;
 
 /**
  * A job in a JVM of its own, started through Spark's own SparkSubmit, so that it can be killed, or
- * can start executors in yet other JVMs. Spark comes from the class path of the tests: a folder with
- * links to those jars is all that Spark's launcher needs as its home.
+ * can start executors in yet other JVMs. Spark comes from the class path of the tests: a folder
+ * with links to those jars is all that Spark's launcher needs as its home.
  */
 final class ForkedJob {
   private final Process process;

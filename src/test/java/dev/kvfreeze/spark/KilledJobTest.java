@@ -27,8 +27,15 @@ class KilledJobTest {
     }
     List<String> arguments =
         List.of(
-            "summarize", "--input", input.toString(), "--output", output.toString(),
-            "--set", "output.commitDocuments=2", "--set", "engine.maxBatch=2");
+            "summarize",
+            "--input",
+            input.toString(),
+            "--output",
+            output.toString(),
+            "--set",
+            "output.commitDocuments=2",
+            "--set",
+            "engine.maxBatch=2");
     ForkedJob job = ForkedJob.start(folder, "local[2]", arguments);
     while (job.running() && published(output) < 3) {
       Thread.sleep(50);

@@ -30,7 +30,8 @@ class LocalClusterTest {
     assertThat(job.waitFor()).as(job.log()).isEqualTo(3);
     List<Row> rows = ResultTables.rows(output, "generations");
     assertThat(rows).hasSize(13);
-    assertThat(rows.stream().map(row -> row.<String>getAs("executor_id")).collect(Collectors.toSet()))
+    assertThat(
+            rows.stream().map(row -> row.<String>getAs("executor_id")).collect(Collectors.toSet()))
         .containsExactlyInAnyOrder("0", "1");
     assertThat(job.log()).contains("12 done, 1 failed").contains("engine ready");
   }

@@ -44,7 +44,8 @@ class SummarizeJobTest {
   @Test
   void documentsOfAllKindsBecomeRowsOnce() throws IOException {
     Files.writeString(input.resolve("good.txt"), "the quick brown fox");
-    Files.writeString(Files.createDirectory(input.resolve("sub")).resolve("deep.md"), "in a folder");
+    Files.writeString(
+        Files.createDirectory(input.resolve("sub")).resolve("deep.md"), "in a folder");
     Files.writeString(input.resolve("empty.txt"), "");
     Files.writeString(input.resolve("blank.txt"), " \n\t ");
     Files.write(input.resolve("latin1.txt"), new byte[] {'c', 'a', 'f', (byte) 0xE9, '!'});
@@ -61,8 +62,15 @@ class SummarizeJobTest {
     Map<String, Row> rows = generationsById();
     assertThat(rows)
         .containsOnlyKeys(
-            "good.txt", "sub/deep.md", "empty.txt", "blank.txt", "latin1.txt", "binary.pdf",
-            "special.txt", "long.txt", "fails.txt");
+            "good.txt",
+            "sub/deep.md",
+            "empty.txt",
+            "blank.txt",
+            "latin1.txt",
+            "binary.pdf",
+            "special.txt",
+            "long.txt",
+            "fails.txt");
     Row good = rows.get("good.txt");
     assertThat(good.<String>getAs("text")).isEqualTo("THE QUICK BROWN FOX");
     assertThat(good.<String>getAs("status")).isEqualTo("ok");
@@ -77,7 +85,8 @@ class SummarizeJobTest {
     assertThat(rows.get("fails.txt").<String>getAs("error_stage")).isEqualTo("generate");
     assertThat(rows.get("fails.txt").<String>getAs("text")).isNull();
     assertThat(rows.get("latin1.txt").<String>getAs("text")).isEqualTo("CAF\uFFFD!");
-    assertThat(rows.get("latin1.txt").<Object>getAs("notes").toString()).contains("not valid UTF-8");
+    assertThat(rows.get("latin1.txt").<Object>getAs("notes").toString())
+        .contains("not valid UTF-8");
     assertThat(rows.get("long.txt").<Object>getAs("notes").toString())
         .contains("cut to the first")
         .contains("about 10000000 tokens");
@@ -132,7 +141,9 @@ class SummarizeJobTest {
     Files.writeString(input.resolve("slow.txt"), "SLEEP 30000");
     JobResult result = summarize("--set", "job.errorBudget=20%");
     assertThat(result.exitCode()).isEqualTo(4);
-    assertThat(result.errors()).contains("more than job.errorBudget allows").doesNotContain("\tat ");
+    assertThat(result.errors())
+        .contains("more than job.errorBudget allows")
+        .doesNotContain("\tat ");
     assertThat(ResultTables.rows(output, "runs").get(0).<String>getAs("status"))
         .isEqualTo("stopped");
   }
@@ -152,7 +163,8 @@ class SummarizeJobTest {
         {"key": 4, "body
         """);
     input = json;
-    JobResult result = summarize("--id-column", "key", "--text-column", "body", "--prompt", "plain");
+    JobResult result =
+        summarize("--id-column", "key", "--text-column", "body", "--prompt", "plain");
     assertThat(result.exitCode()).as(result.errors()).isEqualTo(3);
     assertThat(result.errors()).contains("1 rows that repeat one of them");
     Map<String, Row> rows = generationsById();
@@ -216,8 +228,13 @@ class SummarizeJobTest {
     Files.write(model, new byte[] {'G', 'G', 'U', 'F', 3, 0, 0, 0, 1, 2, 3});
     JobResult onDriver =
         LocalJob.run(
-            "summarize", "--input", input.toString(), "--output", output.toString(),
-            "--model", model.toString());
+            "summarize",
+            "--input",
+            input.toString(),
+            "--output",
+            output.toString(),
+            "--model",
+            model.toString());
     assertThat(onDriver.exitCode()).isEqualTo(1);
     assertThat(onDriver.errors()).contains("broken.gguf").doesNotContain("\tat ");
     assertThat(output).doesNotExist();
@@ -244,8 +261,13 @@ class SummarizeJobTest {
     Files.writeString(input.resolve("a.txt"), "verbatim");
     JobResult result =
         LocalJob.toy(
-            "generate", "--input", input.toString(), "--output", output.toString(),
-            "--template", "none");
+            "generate",
+            "--input",
+            input.toString(),
+            "--output",
+            output.toString(),
+            "--template",
+            "none");
     assertThat(result.exitCode()).as(result.errors()).isZero();
     Row row = generationsById().get("a.txt");
     assertThat(row.<String>getAs("text")).isEqualTo("VERBATIM");

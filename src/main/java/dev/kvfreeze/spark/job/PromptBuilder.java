@@ -12,9 +12,9 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * Makes a document's prompt, cut so that prompt and output fit the context: a conversation where the
- * model has a chat template, else plain text. Special tokens in a document stay text, but for {@link
- * TemplateUse#NONE}, where the document is the prompt, verbatim.
+ * Makes a document's prompt, cut so that prompt and output fit the context: a conversation where
+ * the model has a chat template, else plain text. Special tokens in a document stay text, but for
+ * {@link TemplateUse#NONE}, where the document is the prompt, verbatim.
  */
 final class PromptBuilder {
   /** Characters a token can hardly exceed on average: what lies beyond is cut before tokenizing. */
@@ -69,8 +69,7 @@ final class PromptBuilder {
     if (!prompt.system().isEmpty()) {
       messages.add(new ChatMessage("system", prompt.system()));
     }
-    messages.add(
-        new ChatMessage("user", prompt.beforeDocument() + text + prompt.afterDocument()));
+    messages.add(new ChatMessage("user", prompt.beforeDocument() + text + prompt.afterDocument()));
     return messages;
   }
 
@@ -94,7 +93,9 @@ final class PromptBuilder {
     int[] all = Arrays.copyOf(before, before.length + kept + after.length);
     // A text that begins with the begin token, read as such, does not get another.
     boolean doubled =
-        before.length == 1 && kept > 0 && before[0] == tokenizer.beginToken()
+        before.length == 1
+            && kept > 0
+            && before[0] == tokenizer.beginToken()
             && tokens[0] == tokenizer.beginToken();
     System.arraycopy(tokens, 0, all, before.length, kept);
     System.arraycopy(after, 0, all, before.length + kept, after.length);

@@ -13,8 +13,7 @@ final class DownloadLines implements DownloadProgress {
     long now = System.nanoTime();
     if (now - last >= EVERY_NANOS) {
       last = now;
-      System.err.printf(
-          "downloading %s: %,d of %,d MB%n", file, doneBytes >> 20, totalBytes >> 20);
+      System.err.printf("downloading %s: %,d of %,d MB%n", file, doneBytes >> 20, totalBytes >> 20);
     }
   }
 }

@@ -42,8 +42,13 @@ class SettingsTest {
     Settings settings =
         resolve(
             Map.of("policy", policy.toString(), "policy.tau", "0.3"),
-            Map.of("spark.kvfreeze.policy.tau", "0.2", "spark.kvfreeze.policy.history", "22",
-                "spark.app.name", "x"));
+            Map.of(
+                "spark.kvfreeze.policy.tau",
+                "0.2",
+                "spark.kvfreeze.policy.history",
+                "22",
+                "spark.app.name",
+                "x"));
     assertThat(settings.value(Knobs.POLICY)).isEqualTo("paper");
     assertThat(settings.value(Knobs.TAU)).isEqualTo(0.3);
     assertThat(settings.value(Knobs.HISTORY)).isEqualTo(22);
@@ -72,9 +77,16 @@ class SettingsTest {
 
   @ParameterizedTest
   @CsvSource({
-    "cache.pageTokens, 0", "cache.pageTokens, 1.5", "cache.poolBytes, 2x", "cache.poolBytes, -1",
-    "cache.poolBytes, 99999999999t", "sampling.topP, 1.5", "sampling.topP, NaN",
-    "cache.format, fp8", "job.progressInterval, 5 weeks", "job.errorBudget, 120%",
+    "cache.pageTokens, 0",
+    "cache.pageTokens, 1.5",
+    "cache.poolBytes, 2x",
+    "cache.poolBytes, -1",
+    "cache.poolBytes, 99999999999t",
+    "sampling.topP, 1.5",
+    "sampling.topP, NaN",
+    "cache.format, fp8",
+    "job.progressInterval, 5 weeks",
+    "job.errorBudget, 120%",
     "sampling.seed, 1e3"
   })
   void valuesOutOfRangeAreRefusedWithWhatIsAllowed(String name, String value) {
@@ -88,13 +100,24 @@ class SettingsTest {
   @Test
   void theFingerprintIsOfWhatChangesResults() {
     String plain = resolve(Map.of(), Map.of()).fingerprint(List.of("prompt"));
-    assertThat(List.of("engine.threads=3", "cache.poolBytes=2g", "policy.tau=0.7",
-            "sampling.temperature=0.0", "model=other"))
+    assertThat(
+            List.of(
+                "engine.threads=3",
+                "cache.poolBytes=2g",
+                "policy.tau=0.7",
+                "sampling.temperature=0.0",
+                "model=other"))
         .allSatisfy(setting -> assertThat(fingerprint(setting)).as(setting).isEqualTo(plain));
-    assertThat(List.of("sampling.seed=3", "cache.format=f32", "policy=window",
-            "generation.stopStrings=a|b", "template=none"))
+    assertThat(
+            List.of(
+                "sampling.seed=3",
+                "cache.format=f32",
+                "policy=window",
+                "generation.stopStrings=a|b",
+                "template=none"))
         .allSatisfy(setting -> assertThat(fingerprint(setting)).as(setting).isNotEqualTo(plain));
-    assertThat(resolve(Map.of(), Map.of()).fingerprint(List.of("other prompt"))).isNotEqualTo(plain);
+    assertThat(resolve(Map.of(), Map.of()).fingerprint(List.of("other prompt")))
+        .isNotEqualTo(plain);
   }
 
   private String fingerprint(String setting) {
@@ -124,8 +147,7 @@ class SettingsTest {
 
   static Stream<Path> shippedFiles() throws IOException {
     try (Stream<Path> files = Files.walk(Path.of("conf"))) {
-      return files
-          .filter(file -> file.toString().endsWith(".conf")).sorted().toList().stream();
+      return files.filter(file -> file.toString().endsWith(".conf")).sorted().toList().stream();
     }
   }
 }

@@ -44,7 +44,10 @@ class PromptBuilderTest {
         assertThat(prompt.tokens().length).isBetween(limit * 8 / 10, limit);
         assertThat(prompt.notes()).singleElement().asString().startsWith("cut to the first");
         assertThat(prompt.documentTokens()).isGreaterThan(30_000);
-        int end = model.tokenizer().encode("<|im_end|>", dev.kvfreeze.model.tokenizer.Tokenizer.SpecialTokens.PARSE)[0];
+        int end =
+            model.tokenizer()
+                .encode("<|im_end|>", dev.kvfreeze.model.tokenizer.Tokenizer.SpecialTokens.PARSE)[
+                0];
         assertThat(IntStream.of(prompt.tokens()).filter(id -> id == end).count())
             .as("ends of the system's and the user's message")
             .isEqualTo(2);
@@ -75,7 +78,8 @@ class PromptBuilderTest {
 
   private static String[] pieces(LanguageModel model, int[] tokens) {
     return IntStream.of(tokens)
-        .mapToObj(id -> new String(model.tokenizer().bytes(id), java.nio.charset.StandardCharsets.UTF_8))
+        .mapToObj(
+            id -> new String(model.tokenizer().bytes(id), java.nio.charset.StandardCharsets.UTF_8))
         .toArray(String[]::new);
   }
 }

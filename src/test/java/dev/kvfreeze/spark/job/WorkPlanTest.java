@@ -56,8 +56,7 @@ class WorkPlanTest {
   @Test
   void aFewDocumentsAreSpreadAndNoneMakeNoBins() {
     WorkPlan two =
-        WorkPlan.of(
-            List.of(document(1, "a", 10), document(2, "b", 10)), EarlierResults.NONE, FOUR);
+        WorkPlan.of(List.of(document(1, "a", 10), document(2, "b", 10)), EarlierResults.NONE, FOUR);
     assertThat(two.bins()).isEqualTo(2);
     assertThat(two.assignments().values()).extracting(Assignment::bin).doesNotHaveDuplicates();
     assertThat(WorkPlan.of(List.of(), EarlierResults.NONE, FOUR).assignments()).isEmpty();

@@ -108,11 +108,11 @@ final class ToyEngine implements Engine {
           model.tokenizer().decode(answer),
           FinishReason.LENGTH,
           request.promptTokens().length,
-          new GenerationStatistics(
-              10, 5, 1000, 500, 2000, 7, 3, 4000, 1000, 1.5, 2.5, 1, 2, 3),
+          new GenerationStatistics(10, 5, 1000, 500, 2000, 7, 3, 4000, 1000, 1.5, 2.5, 1, 2, 3),
           List.of(
               new StepRecord(0, request.promptTokens().length, 10, 0, 4, 0, 1000, 0, 2, "none"),
-              new StepRecord(1, request.promptTokens().length + 1, 5, 5, 2, 2, 500, 500, 1, "none")));
+              new StepRecord(
+                  1, request.promptTokens().length + 1, 5, 5, 2, 2, 500, 500, 1, "none")));
     } catch (InterruptedException e) {
       throw new IllegalStateException(e);
     } finally {
