@@ -22,8 +22,8 @@ import picocli.CommandLine.Option;
 
 /**
  * Measures a policy at the paper's setting, about 500 tokens after a short prompt, for every
- * combination of knobs: active share, perplexity and top-1 agreement against the full cache, on real
- * text fed in. This is how the defaults of {@code paper} were found.
+ * combination of knobs: active share, perplexity and top-1 agreement against the full cache, on
+ * real text fed in. This is how the defaults of {@code paper} were found.
  */
 @Command(name = "policy-measurement", mixinStandardHelpOptions = true)
 public final class PolicyMeasurement implements Callable<Integer> {
@@ -104,8 +104,7 @@ public final class PolicyMeasurement implements Callable<Integer> {
         for (double threshold : thresholds) {
           for (int history : historySteps) {
             for (double softness : softnesses) {
-              grid.add(
-                  new PolicyOptions(pageTokens, sinks, recent, threshold, history, softness));
+              grid.add(new PolicyOptions(pageTokens, sinks, recent, threshold, history, softness));
             }
           }
         }

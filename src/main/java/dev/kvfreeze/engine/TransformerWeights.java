@@ -92,8 +92,7 @@ record TransformerWeights(
       try {
         return device.weight(model.tensor(name));
       } catch (IllegalArgumentException e) {
-        throw new ModelFileException(
-            model.name() + ": " + e.getMessage(), e);
+        throw new ModelFileException(model.name() + ": " + e.getMessage(), e);
       }
     }
   }

@@ -71,8 +71,7 @@ class ReferenceAgreementTest {
       double perplexity = harness.perplexity(reference.tokens("perplexity"));
 
       assertThat(perplexity)
-          .isCloseTo(
-              reference.exact().get("perplexity").doubleValue(), withinPercentage(percent));
+          .isCloseTo(reference.exact().get("perplexity").doubleValue(), withinPercentage(percent));
       assertThat(perplexity)
           .isCloseTo(reference.llamaCpp().get("perplexity").doubleValue(), withinPercentage(1));
     }
@@ -91,8 +90,7 @@ class ReferenceAgreementTest {
           .forEachRemaining(
               prompt -> {
                 int[] expected = ReferenceData.integers(prompt.getValue().get("tokens"));
-                int[] tokens =
-                    greedy(harness, reference.tokens(prompt.getKey()), expected.length);
+                int[] tokens = greedy(harness, reference.tokens(prompt.getKey()), expected.length);
                 for (int i = 0; i < expected.length; i++) {
                   if (tokens[i] != expected[i]) {
                     assertThat(prompt.getValue().get("gaps").get(i).doubleValue())

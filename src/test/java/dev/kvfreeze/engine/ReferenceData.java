@@ -13,7 +13,9 @@ record ReferenceData(JsonNode prompts, JsonNode exact, JsonNode llamaCpp) {
 
   static ReferenceData of(String model) {
     return new ReferenceData(
-        read(model + ".prompts.json"), read(model + ".float32.json"), read(model + ".llama_cpp.json"));
+        read(model + ".prompts.json"),
+        read(model + ".float32.json"),
+        read(model + ".llama_cpp.json"));
   }
 
   private static JsonNode read(String file) {

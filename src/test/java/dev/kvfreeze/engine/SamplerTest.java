@@ -217,8 +217,7 @@ class SamplerTest {
               () -> sampler.next(new float[2], new LogitStatistics(0, value, value, value)))
           .isInstanceOf(IllegalStateException.class)
           .hasMessageContaining("report-7");
-      assertThatThrownBy(
-              () -> sampler.next(new float[2], new LogitStatistics(0, 1, Float.NaN, 0)))
+      assertThatThrownBy(() -> sampler.next(new float[2], new LogitStatistics(0, 1, Float.NaN, 0)))
           .isInstanceOf(IllegalStateException.class);
     }
   }

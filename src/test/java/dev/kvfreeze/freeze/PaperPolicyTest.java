@@ -35,8 +35,7 @@ class PaperPolicyTest {
       List<Integer> scored = new ArrayList<>();
       for (int page = 0; page < head.pageCount(); page++) {
         boolean sink = page * head.pageTokens() < options.sinkTokens();
-        boolean recent =
-            (page + 1) * head.pageTokens() > head.length() - options.recentTokens();
+        boolean recent = (page + 1) * head.pageTokens() > head.length() - options.recentTokens();
         if (!sink && !recent && !backAfter.containsKey(page)) {
           scored.add(page);
         }
@@ -181,7 +180,9 @@ class PaperPolicyTest {
     policy.step(StepKind.DECODE, head, head);
     assertThat(head.activePages()).containsExactly(2);
     policy.step(StepKind.DECODE, head, head);
-    assertThat(head.activePages()).as("the fourth detection holds for two steps").containsExactly(2);
+    assertThat(head.activePages())
+        .as("the fourth detection holds for two steps")
+        .containsExactly(2);
     policy.step(StepKind.DECODE, head, head);
     assertThat(head.activePages()).containsExactly(0, 1, 2);
   }

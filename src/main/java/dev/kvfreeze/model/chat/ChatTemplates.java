@@ -23,6 +23,8 @@ public final class ChatTemplates {
   }
 
   private static String text(byte[][] tokens, long id) {
-    return id >= 0 && id < tokens.length ? new String(tokens[(int) id], StandardCharsets.UTF_8) : "";
+    return id >= 0 && id < tokens.length
+        ? new String(tokens[(int) id], StandardCharsets.UTF_8)
+        : "";
   }
 }

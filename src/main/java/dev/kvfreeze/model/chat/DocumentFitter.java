@@ -19,7 +19,10 @@ final class DocumentFitter {
     int overhead = prompt.apply("").length;
     if (overhead >= maxTokens) {
       throw new IllegalArgumentException(
-          "the prompt without the document has " + overhead + " tokens, " + maxTokens
+          "the prompt without the document has "
+              + overhead
+              + " tokens, "
+              + maxTokens
               + " are allowed; raise the limit or shorten the instructions");
     }
     int budget = maxTokens - overhead;
@@ -49,7 +52,12 @@ final class DocumentFitter {
   }
 
   private static FittedPrompt result(
-      Tokenizer tokenizer, int[] fitted, String kept, String read, String document, int readTokens) {
+      Tokenizer tokenizer,
+      int[] fitted,
+      String kept,
+      String read,
+      String document,
+      int readTokens) {
     int keptTokens = tokenizer.encode(kept, SpecialTokens.AS_TEXT).length;
     boolean estimated = read.length() < document.length();
     long unread =

@@ -20,9 +20,9 @@ import java.util.Set;
 import java.util.stream.Collectors;
 
 /**
- * A template rendered by Jinjava as Hugging Face's renderer does it (trim_blocks, lstrip_blocks), with
- * only the tags, filters and methods that chat templates use, and within limits of time and size. A
- * template is untrusted: it comes with the model file.
+ * A template rendered by Jinjava as Hugging Face's renderer does it (trim_blocks, lstrip_blocks),
+ * with only the tags, filters and methods that chat templates use, and within limits of time and
+ * size. A template is untrusted: it comes with the model file.
  */
 final class JinjaChatTemplate implements ChatTemplate {
   private static final Duration TIME_LIMIT = Duration.ofSeconds(2);
@@ -34,9 +34,31 @@ final class JinjaChatTemplate implements ChatTemplate {
       Set.of("if", "elif", "else", "for", "set", "macro", "break", "continue", "do", "raw");
   private static final Set<String> FILTERS =
       Set.of(
-          "trim", "upper", "lower", "capitalize", "title", "length", "count", "reverse", "join", "tojson",
-          "first", "last", "default", "d", "string", "int", "list", "replace", "map", "selectattr",
-          "rejectattr", "safe", "items", "select", "reject");
+          "trim",
+          "upper",
+          "lower",
+          "capitalize",
+          "title",
+          "length",
+          "count",
+          "reverse",
+          "join",
+          "tojson",
+          "first",
+          "last",
+          "default",
+          "d",
+          "string",
+          "int",
+          "list",
+          "replace",
+          "map",
+          "selectattr",
+          "rejectattr",
+          "safe",
+          "items",
+          "select",
+          "reject");
   private static final Set<String> FUNCTIONS = Set.of("range", ":range", "namespace", ":namespace");
 
   private static final Map<Library, Set<String>> DISABLED = disabled();
@@ -56,8 +78,13 @@ final class JinjaChatTemplate implements ChatTemplate {
   @Override
   public String render(List<ChatMessage> messages) {
     if (source.length() > MAX_TEMPLATE_CHARACTERS) {
-      throw failure("it has " + source.length() + " characters, at most " + MAX_TEMPLATE_CHARACTERS
-          + " are allowed", null);
+      throw failure(
+          "it has "
+              + source.length()
+              + " characters, at most "
+              + MAX_TEMPLATE_CHARACTERS
+              + " are allowed",
+          null);
     }
     long contents = messages.stream().mapToLong(message -> message.content().length()).sum();
     Map<String, Object> bindings = new HashMap<>();
@@ -83,8 +110,11 @@ final class JinjaChatTemplate implements ChatTemplate {
 
   private ChatTemplateException failure(String why, Throwable cause) {
     return new ChatTemplateException(
-        file + ": the chat template cannot be rendered: " + why
-            + "; use template none with a prompt of your own, or another model file", cause);
+        file
+            + ": the chat template cannot be rendered: "
+            + why
+            + "; use template none with a prompt of your own, or another model file",
+        cause);
   }
 
   /** Jinjava wraps what a function throws; the innermost message says why. */
@@ -130,9 +160,10 @@ final class JinjaChatTemplate implements ChatTemplate {
                     .build())
             .build();
     Jinjava jinjava = new Jinjava(config);
-    jinjava.setResourceLocator((name, encoding, interpreter) -> {
-      throw new InterpretException("a chat template may not include " + name);
-    });
+    jinjava.setResourceLocator(
+        (name, encoding, interpreter) -> {
+          throw new InterpretException("a chat template may not include " + name);
+        });
     jinjava
         .getGlobalContext()
         .registerFunction(

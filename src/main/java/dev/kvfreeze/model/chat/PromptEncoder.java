@@ -16,8 +16,8 @@ import java.util.regex.Pattern;
  * are those of the whole rendered conversation encoded at once.
  *
  * <p>The template sees unguessable markers in place of the contents, so what it writes and what the
- * messages say can be told apart, and no content can steer it. Whether it strips white space around a
- * content is found by rendering once more with spaces around the markers.
+ * messages say can be told apart, and no content can steer it. Whether it strips white space around
+ * a content is found by rendering once more with spaces around the markers.
  */
 public final class PromptEncoder {
   private static final SecureRandom RANDOM = new SecureRandom();
@@ -43,7 +43,9 @@ public final class PromptEncoder {
     return withBegin(tokenizer.encode(parts(messages)));
   }
 
-  /** A text that is the whole prompt: special tokens are read as such, BOS as the model file says. */
+  /**
+   * A text that is the whole prompt: special tokens are read as such, BOS as the model file says.
+   */
   public int[] encodeVerbatim(String text) {
     return withBegin(tokenizer.encode(text, SpecialTokens.PARSE));
   }

@@ -80,9 +80,7 @@ public final class TemplateValues {
     @Override
     public Object invoke(
         ELContext context, Object base, Object method, Class<?>[] types, Object[] parameters) {
-      return ownTestOrFilter(base)
-          ? super.invoke(context, base, method, types, parameters)
-          : null;
+      return ownTestOrFilter(base) ? super.invoke(context, base, method, types, parameters) : null;
     }
   }
 
@@ -124,8 +122,11 @@ public final class TemplateValues {
       case "rstrip" -> stripEnd(text, first);
       case "upper" -> text.toUpperCase(Locale.ROOT);
       case "lower" -> text.toLowerCase(Locale.ROOT);
-      case "capitalize" -> text.isEmpty() ? text
-          : text.substring(0, 1).toUpperCase(Locale.ROOT) + text.substring(1).toLowerCase(Locale.ROOT);
+      case "capitalize" ->
+          text.isEmpty()
+              ? text
+              : text.substring(0, 1).toUpperCase(Locale.ROOT)
+                  + text.substring(1).toLowerCase(Locale.ROOT);
       case "startswith" -> text.startsWith(required(first, method));
       case "endswith" -> text.endsWith(required(first, method));
       case "split" -> split(text, first);

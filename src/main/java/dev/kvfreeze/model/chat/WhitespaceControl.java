@@ -1,9 +1,9 @@
 package dev.kvfreeze.model.chat;
 
 /**
- * Jinja's white-space rules (minus signs, trim_blocks, lstrip_blocks, one newline dropped at the end),
- * applied to the source, because Jinjava follows them only in part. The result has no minus signs and
- * no comments, and its text is to be taken as it is.
+ * Jinja's white-space rules (minus signs, trim_blocks, lstrip_blocks, one newline dropped at the
+ * end), applied to the source, because Jinjava follows them only in part. The result has no minus
+ * signs and no comments, and its text is to be taken as it is.
  */
 final class WhitespaceControl {
   private final String source;
@@ -22,8 +22,7 @@ final class WhitespaceControl {
 
   static String apply(String source) {
     String unix = source.replace("\r\n", "\n").replace('\r', '\n');
-    return new WhitespaceControl(
-            unix.endsWith("\n") ? unix.substring(0, unix.length() - 1) : unix)
+    return new WhitespaceControl(unix.endsWith("\n") ? unix.substring(0, unix.length() - 1) : unix)
         .run();
   }
 
@@ -46,9 +45,12 @@ final class WhitespaceControl {
       int from = tag + 2 + (sign == '-' || sign == '+' ? 1 : 0);
       boolean signed = end - 3 >= from && (endSign == '-' || endSign == '+');
       if (kind != '#') {
-        out.append('{').append(kind).append(' ')
+        out.append('{')
+            .append(kind)
+            .append(' ')
             .append(source, from, signed ? end - 3 : end - 2)
-            .append(' ').append(source, end - 2, end);
+            .append(' ')
+            .append(source, end - 2, end);
       }
       stripsAll = signed && endSign == '-';
       dropsNewline = kind != '{' && !signed;

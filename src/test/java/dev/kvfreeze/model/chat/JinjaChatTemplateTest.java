@@ -1,6 +1,5 @@
 package dev.kvfreeze.model.chat;
 
-import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -35,12 +34,19 @@ class JinjaChatTemplateTest {
     SoftAssertions softly = new SoftAssertions();
     for (JsonNode expected : new ObjectMapper().readTree(resource("reference.json")).get("cases")) {
       List<ChatMessage> messages = new ArrayList<>();
-      expected.get("messages").forEach(message ->
-          messages.add(new ChatMessage(message.get("role").asText(), message.get("content").asText())));
+      expected
+          .get("messages")
+          .forEach(
+              message ->
+                  messages.add(
+                      new ChatMessage(
+                          message.get("role").asText(), message.get("content").asText())));
       ChatTemplate template = template(expected.get("template").asText());
       if (expected.get("text").isNull()) {
-        softly.assertThatThrownBy(() -> template.render(messages))
-            .as(expected.toString()).isInstanceOf(ChatTemplateException.class)
+        softly
+            .assertThatThrownBy(() -> template.render(messages))
+            .as(expected.toString())
+            .isInstanceOf(ChatTemplateException.class)
             .hasMessageContaining("roles must alternate");
       } else {
         String text = null;
@@ -82,8 +88,9 @@ class JinjaChatTemplateTest {
     ChatTemplate template = new JinjaChatTemplate("test.gguf", source, "", "");
     Assertions.assertTimeoutPreemptively(
         Duration.ofSeconds(20),
-        () -> assertThatThrownBy(() -> template.render(List.of(new ChatMessage("user", "hi"))))
-            .isInstanceOf(ChatTemplateException.class)
-            .hasMessageContaining("test.gguf"));
+        () ->
+            assertThatThrownBy(() -> template.render(List.of(new ChatMessage("user", "hi"))))
+                .isInstanceOf(ChatTemplateException.class)
+                .hasMessageContaining("test.gguf"));
   }
 }

@@ -35,7 +35,13 @@ class PromptEncoderTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"smol,", "smol,llama3.jinja", "gemma,gemma.jinja", "gemma,mistral.jinja", "smol,qwen3.jinja"})
+  @CsvSource({
+    "smol,",
+    "smol,llama3.jinja",
+    "gemma,gemma.jinja",
+    "gemma,mistral.jinja",
+    "smol,qwen3.jinja"
+  })
   void equalsTheRenderedTextAtOnce(String model, String templateName) throws IOException {
     try (GgufFile file = model.equals("smol") ? smol() : gemma()) {
       Tokenizer tokenizer = TokenizerFactory.create(file.metadata());
@@ -44,7 +50,9 @@ class PromptEncoderTest {
               ? ChatTemplates.create(file.metadata(), tokenizer)
               : JinjaChatTemplateTest.template(templateName);
       PromptEncoder encoder = new PromptEncoder(tokenizer, template);
-      for (String text : List.of("Hello", " padded \n", "\n\nnew lines\n", "", "  ", "1\t\u00e9\ud83d\ude00 kv0x")) {
+      for (String text :
+          List.of(
+              "Hello", " padded \n", "\n\nnew lines\n", "", "  ", "1\t\u00e9\ud83d\ude00 kv0x")) {
         List<ChatMessage> messages =
             List.of(new ChatMessage("system", text + "S" + text), new ChatMessage("user", text));
         int[] expected = encoder.encodeVerbatim(template.render(messages));
@@ -73,7 +81,8 @@ class PromptEncoderTest {
       assertThat(encoder.encodeVerbatim("<bos>Hi")).isEqualTo(encoder.encodeVerbatim("Hi"));
       assertThat(encoder.encodeVerbatim("")).containsExactly(2);
       assertThatThrownBy(() -> encoder.encode(conversation("x")))
-          .isInstanceOf(ChatTemplateException.class).hasMessageContaining("no chat template");
+          .isInstanceOf(ChatTemplateException.class)
+          .hasMessageContaining("no chat template");
     }
   }
 
@@ -84,7 +93,8 @@ class PromptEncoderTest {
       Tokenizer tokenizer = TokenizerFactory.create(file.metadata());
       PromptEncoder encoder =
           new PromptEncoder(tokenizer, ChatTemplates.create(file.metadata(), tokenizer));
-      String document = "It was a bright cold day in April, \ud83d\ude00 said 42 clocks. ".repeat(200_000);
+      String document =
+          "It was a bright cold day in April, \ud83d\ude00 said 42 clocks. ".repeat(200_000);
       long start = System.nanoTime();
       FittedPrompt fitted =
           encoder.encodeFitting(PromptEncoderTest::conversation, document, maxTokens);
@@ -92,10 +102,12 @@ class PromptEncoderTest {
       assertThat(fitted.ids().length).isBetween((int) (maxTokens * 0.9) - 10, maxTokens);
       String kept = document.substring(0, fitted.keptCharacters());
       assertThat(fitted.ids()).isEqualTo(encoder.encode(conversation(kept)));
-      assertThat(fitted.keptTokens()).isEqualTo(tokenizer.encode(kept, SpecialTokens.AS_TEXT).length);
+      assertThat(fitted.keptTokens())
+          .isEqualTo(tokenizer.encode(kept, SpecialTokens.AS_TEXT).length);
       long total = tokenizer.encode(document, SpecialTokens.AS_TEXT).length;
-      assertThat(fitted.droppedTokens()).isCloseTo(
-          total - fitted.keptTokens(), org.assertj.core.data.Percentage.withPercentage(5));
+      assertThat(fitted.droppedTokens())
+          .isCloseTo(
+              total - fitted.keptTokens(), org.assertj.core.data.Percentage.withPercentage(5));
       assertThat(fitted.droppedEstimated()).isTrue();
     }
   }
@@ -107,13 +119,13 @@ class PromptEncoderTest {
       PromptEncoder encoder =
           new PromptEncoder(tokenizer, ChatTemplates.create(file.metadata(), tokenizer));
       for (String document : List.of("", "short", "a\n\nb")) {
-        FittedPrompt fitted =
-            encoder.encodeFitting(PromptEncoderTest::conversation, document, 200);
+        FittedPrompt fitted = encoder.encodeFitting(PromptEncoderTest::conversation, document, 200);
         assertThat(fitted.ids()).isEqualTo(encoder.encode(conversation(document)));
         assertThat(fitted.droppedTokens()).isZero();
       }
       assertThatThrownBy(() -> encoder.encodeFitting(PromptEncoderTest::conversation, "x", 5))
-          .isInstanceOf(IllegalArgumentException.class).hasMessageContaining("raise the limit");
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("raise the limit");
     }
   }
 }

@@ -20,8 +20,22 @@ class TokenizerFactoryTest {
     return new MetadataFile()
         .with("tokenizer.ggml.model", "gpt2")
         .with("tokenizer.ggml.pre", "llama-bpe")
-        .with("tokenizer.ggml.tokens",
-            List.of("a", "b", "c", "ab", "bc", "abc", "\u0120", "<|eot_id|>", "<tag>", "cab", "x", "y", "z"))
+        .with(
+            "tokenizer.ggml.tokens",
+            List.of(
+                "a",
+                "b",
+                "c",
+                "ab",
+                "bc",
+                "abc",
+                "\u0120",
+                "<|eot_id|>",
+                "<tag>",
+                "cab",
+                "x",
+                "y",
+                "z"))
         .with("tokenizer.ggml.token_type", List.of(1, 1, 1, 1, 1, 1, 1, 3, 4, 1, 1, 1, 1))
         .with("tokenizer.ggml.merges", List.of("b c", "a b", "a bc"))
         .with("tokenizer.ggml.bos_token_id", 0)
@@ -31,10 +45,14 @@ class TokenizerFactoryTest {
   private static MetadataFile sentencePiece() {
     return new MetadataFile()
         .with("tokenizer.ggml.model", "llama")
-        .with("tokenizer.ggml.tokens",
-            List.of("<unk>", "<s>", "</s>", "<0xC3>", "<0xA9>", "a", "b", "c", "ab", "bc", "\u2581", "\u2581a"))
+        .with(
+            "tokenizer.ggml.tokens",
+            List.of(
+                "<unk>", "<s>", "</s>", "<0xC3>", "<0xA9>", "a", "b", "c", "ab", "bc", "\u2581",
+                "\u2581a"))
         .with("tokenizer.ggml.token_type", List.of(2, 3, 3, 6, 6, 1, 1, 1, 1, 1, 1, 1))
-        .with("tokenizer.ggml.scores",
+        .with(
+            "tokenizer.ggml.scores",
             List.of(0f, 0f, 0f, 0f, 0f, -9f, -9f, -9f, -2f, -1f, -9f, -3f));
   }
 
@@ -60,9 +78,14 @@ class TokenizerFactoryTest {
   @Test
   void mergesByScoreAndFallsBackToBytes() throws IOException {
     assertThat(encode(sentencePiece(), "abc", SpecialTokens.AS_TEXT)).containsExactly(11, 9);
-    assertThat(encode(sentencePiece().with("tokenizer.ggml.add_space_prefix", false), "abc", SpecialTokens.AS_TEXT))
+    assertThat(
+            encode(
+                sentencePiece().with("tokenizer.ggml.add_space_prefix", false),
+                "abc",
+                SpecialTokens.AS_TEXT))
         .containsExactly(5, 9);
-    assertThat(encode(sentencePiece(), "\u00e9!", SpecialTokens.AS_TEXT)).containsExactly(10, 3, 4, 0);
+    assertThat(encode(sentencePiece(), "\u00e9!", SpecialTokens.AS_TEXT))
+        .containsExactly(10, 3, 4, 0);
     assertThat(encode(sentencePiece(), "<s>a", SpecialTokens.PARSE)).containsExactly(1, 11);
     Tokenizer tokenizer = TokenizerFactory.create(sentencePiece().metadata(folder));
     assertThat(tokenizer.addsBeginToken()).isTrue();
@@ -84,13 +107,17 @@ class TokenizerFactoryTest {
         .containsExactly(5);
     assertThat(tokenizer.encode(List.of(TextPart.trusted("<|eot_"), TextPart.document("id|>"))))
         .doesNotContain(7);
-    assertThat(tokenizer.encode(List.of(TextPart.trusted("<|eot_"), TextPart.document(""), TextPart.trusted("id|>"))))
+    assertThat(
+            tokenizer.encode(
+                List.of(
+                    TextPart.trusted("<|eot_"), TextPart.document(""), TextPart.trusted("id|>"))))
         .containsExactly(7);
   }
 
   private void refused(MetadataFile file, String key) {
     assertThatThrownBy(() -> TokenizerFactory.create(file.metadata(folder)))
-        .isInstanceOf(ModelFileException.class).hasMessageContaining(key);
+        .isInstanceOf(ModelFileException.class)
+        .hasMessageContaining(key);
   }
 
   @Test
@@ -105,11 +132,16 @@ class TokenizerFactoryTest {
     refused(bpe().with("tokenizer.ggml.merges", List.of("ab")), "tokenizer.ggml.merges");
     refused(bpe().with("tokenizer.ggml.merges", List.of("a ")), "tokenizer.ggml.merges");
     refused(bpe().with("tokenizer.ggml.token_type", List.of(1)), "tokenizer.ggml.token_type");
-    refused(bpe().with("tokenizer.ggml.token_type", Collections.nCopies(13, 9)), "tokenizer.ggml.token_type");
-    refused(bpe().with("tokenizer.ggml.tokens", Collections.nCopies(13, "a")), "tokenizer.ggml.tokens");
+    refused(
+        bpe().with("tokenizer.ggml.token_type", Collections.nCopies(13, 9)),
+        "tokenizer.ggml.token_type");
+    refused(
+        bpe().with("tokenizer.ggml.tokens", Collections.nCopies(13, "a")), "tokenizer.ggml.tokens");
     refused(bpe().with("tokenizer.ggml.eos_token_id", 13), "tokenizer.ggml.eos_token_id");
     refused(bpe().with("tokenizer.ggml.bos_token_id", -1), "tokenizer.ggml.bos_token_id");
     refused(sentencePiece().with("tokenizer.ggml.scores", List.of(1f)), "tokenizer.ggml.scores");
-    refused(sentencePiece().with("tokenizer.ggml.scores", Collections.nCopies(12, Float.NaN)), "tokenizer.ggml.scores");
+    refused(
+        sentencePiece().with("tokenizer.ggml.scores", Collections.nCopies(12, Float.NaN)),
+        "tokenizer.ggml.scores");
   }
 }
