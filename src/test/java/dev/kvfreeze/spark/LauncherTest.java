@@ -42,8 +42,16 @@ class LauncherTest {
   void argumentsGoToTheJobOrToSparkAndTheExitCodeComesBack() throws Exception {
     JobResult result =
         launch(
-            "summarize", "--jar", "my.jar", "--input", "a folder", "--output", "out", "--",
-            "--master", "local[4]");
+            "summarize",
+            "--jar",
+            "my.jar",
+            "--input",
+            "a folder",
+            "--output",
+            "out",
+            "--",
+            "--master",
+            "local[4]");
     assertThat(result.exitCode()).as(result.errors()).isEqualTo(3);
     List<String> lines = result.output().lines().toList();
     assertThat(lines)
@@ -57,8 +65,14 @@ class LauncherTest {
   void whatDryRunPrintsCanBeRun() throws Exception {
     JobResult dry =
         launch(
-            "generate", "--dry-run", "--profile=yarn", "--jar=my.jar", "--input", "it's a \"path\"",
-            "--output", "out");
+            "generate",
+            "--dry-run",
+            "--profile=yarn",
+            "--jar=my.jar",
+            "--input",
+            "it's a \"path\"",
+            "--output",
+            "out");
     assertThat(dry.exitCode()).isZero();
     JobResult pasted = run(List.of("bash", "-c", dry.output()));
     assertThat(pasted.exitCode()).isEqualTo(3);
