@@ -20,16 +20,6 @@ final class FloatWeight extends TiledWeight {
   }
 
   @Override
-  int touch(int tile) {
-    int touched = 0;
-    int end = blockAt(tile, blocks());
-    for (int at = blockAt(tile, 0); at < end; at += TOUCH_STEP) {
-      touched ^= Float.floatToRawIntBits(values[at]);
-    }
-    return touched;
-  }
-
-  @Override
   float value(int row, int column) {
     int at = blockAt(row / TILE_ROWS, storedBlock(column / BLOCK_COLUMNS));
     return values[at + column % BLOCK_COLUMNS * TILE_ROWS + row % TILE_ROWS];

@@ -49,9 +49,6 @@ final class MatrixProducts {
   private static final class Scratch {
     float[] scales = new float[0];
 
-    /** Keeps {@link TiledWeight#touch}'s reads alive. */
-    int touched;
-
     final float[] tile = new float[TILE_ROWS];
     float[] panel = new float[0];
     float[] firstSums = new float[0];
@@ -135,11 +132,6 @@ final class MatrixProducts {
     for (int item = from; item < to; item++, tile++) {
       while (tile >= weights[weight].tiles()) {
         tile -= weights[weight++].tiles();
-      }
-      if (item + 1 < to) {
-        boolean last = tile + 1 == weights[weight].tiles();
-        scratch[worker].touched ^=
-            last ? weights[weight + 1].touch(0) : weights[weight].touch(tile + 1);
       }
       singleTile(scratch[worker], weights[weight], tile, outs[weight]);
     }

@@ -79,16 +79,6 @@ final class QuantizedWeight extends TiledWeight {
   }
 
   @Override
-  int touch(int tile) {
-    int touched = 0;
-    int end = scalesAt(tile) + wordsPerTile();
-    for (int at = scalesAt(tile); at < end; at += TOUCH_STEP) {
-      touched ^= words[at];
-    }
-    return touched;
-  }
-
-  @Override
   float value(int row, int column) {
     int tile = row / TILE_ROWS;
     int stored = storedBlock(column / BLOCK_COLUMNS);

@@ -34,16 +34,6 @@ final class SixteenBitWeight extends TiledWeight {
   }
 
   @Override
-  int touch(int tile) {
-    int touched = 0;
-    int end = blockAt(tile, blocks());
-    for (int at = blockAt(tile, 0); at < end; at += TOUCH_STEP) {
-      touched ^= words[at];
-    }
-    return touched;
-  }
-
-  @Override
   float value(int row, int column) {
     int inBlock = column % BLOCK_COLUMNS;
     int at = blockAt(row / TILE_ROWS, storedBlock(column / BLOCK_COLUMNS));

@@ -25,9 +25,6 @@ abstract sealed class TiledWeight implements Weight
   /** Values of one block of one tile. */
   static final int BLOCK_VALUES = TILE_ROWS * BLOCK_COLUMNS;
 
-  /** Words from one touched word to the next. */
-  static final int TOUCH_STEP = 256;
-
   private final String name;
   private final int rows;
   private final int columns;
@@ -96,15 +93,6 @@ abstract sealed class TiledWeight implements Weight
     }
     return (int) length;
   }
-
-  /**
-   * Reads one word of each KiB of a tile, so that its memory is on the way while the tile before it
-   * is multiplied. The hardware prefetcher stops at page ends; without this each page costs the
-   * memory's whole latency (a tenth of the time of a product with one row).
-   *
-   * @return something to keep, or the reads would be dropped
-   */
-  abstract int touch(int tile);
 
   /** One value as float32, by scalar code: {@code row} and {@code column} of the whole matrix. */
   abstract float value(int row, int column);

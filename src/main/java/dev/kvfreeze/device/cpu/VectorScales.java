@@ -1,10 +1,14 @@
 package dev.kvfreeze.device.cpu;
 
+import static dev.kvfreeze.device.cpu.HalfFloats.SHIFTED_HALF;
 import static dev.kvfreeze.device.cpu.QuantizedWeight.DECODED_GROUP;
 import static dev.kvfreeze.device.cpu.TiledWeight.TILE_ROWS;
 import static dev.kvfreeze.device.cpu.Vectors.FLOATS;
 import static dev.kvfreeze.device.cpu.Vectors.INTS;
 import static dev.kvfreeze.device.cpu.Vectors.LANES;
+import static jdk.incubator.vector.VectorOperators.AND;
+import static jdk.incubator.vector.VectorOperators.ASHR;
+import static jdk.incubator.vector.VectorOperators.LSHL;
 import static jdk.incubator.vector.VectorOperators.MUL;
 
 import jdk.incubator.vector.FloatVector;
@@ -30,51 +34,47 @@ final class VectorScales {
   }
 
   private static void halfPairs(int[] words, int at, int blocks, float[] scales) {
-    for (int block = 0; block < blocks; block++) {
-      int from = at + block * TILE_ROWS;
-      int to = block * DECODED_GROUP;
-      for (int v = 0; v < TILE_ROWS; v += LANES) {
-        IntVector pair = IntVector.fromArray(INTS, words, from + v);
-        Vectors.lowHalves(pair).intoArray(scales, to + v);
-        Vectors.highHalves(pair).intoArray(scales, to + TILE_ROWS + v);
-      }
+    FloatVector rebias = FloatVector.broadcast(FLOATS, HalfFloats.REBIAS);
+    for (int i = 0; i < blocks * TILE_ROWS; i += LANES) {
+      IntVector pair = IntVector.fromArray(INTS, words, at + i);
+      int to = i / TILE_ROWS * DECODED_GROUP + i % TILE_ROWS;
+      rebias.lanewise(MUL, pair.lanewise(LSHL, 16).lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()).intoArray(scales, to);
+      rebias.lanewise(MUL, pair.lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()).intoArray(scales, to + TILE_ROWS);
     }
   }
 
   private static void halves(int[] words, int at, int blocks, float factor, float[] scales) {
+    FloatVector rebias = FloatVector.broadcast(FLOATS, HalfFloats.REBIAS);
     FloatVector factors = FloatVector.broadcast(FLOATS, factor);
-    for (int block = 0; block < blocks; block++) {
-      int from = at + block * 16;
-      int to = block * DECODED_GROUP;
-      for (int v = 0; v < 16; v += LANES) {
-        IntVector pair = IntVector.fromArray(INTS, words, from + v);
-        FloatVector low = Vectors.lowHalves(pair);
-        FloatVector high = Vectors.highHalves(pair);
-        low.intoArray(scales, to + v);
-        high.intoArray(scales, to + 16 + v);
-        factors.lanewise(MUL, low).intoArray(scales, to + TILE_ROWS + v);
-        factors.lanewise(MUL, high).intoArray(scales, to + TILE_ROWS + 16 + v);
-      }
+    for (int i = 0; i < blocks * 16; i += LANES) {
+      IntVector pair = IntVector.fromArray(INTS, words, at + i);
+      int to = i / 16 * DECODED_GROUP + i % 16;
+      FloatVector low = rebias.lanewise(MUL, pair.lanewise(LSHL, 16).lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats());
+      FloatVector high = rebias.lanewise(MUL, pair.lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats());
+      low.intoArray(scales, to);
+      high.intoArray(scales, to + 16);
+      factors.lanewise(MUL, low).intoArray(scales, to + TILE_ROWS);
+      factors.lanewise(MUL, high).intoArray(scales, to + TILE_ROWS + 16);
     }
   }
 
   private static void floatPairs(int[] words, int at, int blocks, float[] scales) {
-    int length = blocks * DECODED_GROUP;
-    for (int i = 0; i < length; i += LANES) {
-      Vectors.floats(IntVector.fromArray(INTS, words, at + i)).intoArray(scales, i);
+    FloatVector one = FloatVector.broadcast(FLOATS, 1);
+    for (int i = 0; i < blocks * DECODED_GROUP; i += LANES) {
+      IntVector bits = IntVector.fromArray(INTS, words, at + i);
+      // Times one, because storing a reinterpreted vector itself is boxed by JDK 17 in some runs.
+      one.lanewise(MUL, bits.reinterpretAsFloats()).intoArray(scales, i);
     }
   }
 
   private static void floats(int[] words, int at, int groups, float factor, float[] scales) {
+    FloatVector one = FloatVector.broadcast(FLOATS, 1);
     FloatVector factors = FloatVector.broadcast(FLOATS, factor);
-    for (int group = 0; group < groups; group++) {
-      int from = at + group * TILE_ROWS;
-      int to = group * DECODED_GROUP;
-      for (int v = 0; v < TILE_ROWS; v += LANES) {
-        FloatVector scale = Vectors.floats(IntVector.fromArray(INTS, words, from + v));
-        scale.intoArray(scales, to + v);
-        factors.lanewise(MUL, scale).intoArray(scales, to + TILE_ROWS + v);
-      }
+    for (int i = 0; i < groups * TILE_ROWS; i += LANES) {
+      IntVector bits = IntVector.fromArray(INTS, words, at + i);
+      int to = i / TILE_ROWS * DECODED_GROUP + i % TILE_ROWS;
+      one.lanewise(MUL, bits.reinterpretAsFloats()).intoArray(scales, to);
+      factors.lanewise(MUL, bits.reinterpretAsFloats()).intoArray(scales, to + TILE_ROWS);
     }
   }
 }

@@ -1,5 +1,6 @@
 package dev.kvfreeze.device.cpu;
 
+import static dev.kvfreeze.device.cpu.HalfFloats.SHIFTED_HALF;
 import static dev.kvfreeze.device.cpu.SixteenBitWeight.BLOCK_WORDS;
 import static dev.kvfreeze.device.cpu.TiledWeight.BLOCK_COLUMNS;
 import static dev.kvfreeze.device.cpu.TiledWeight.TILE_ROWS;
@@ -8,8 +9,10 @@ import static dev.kvfreeze.device.cpu.Vectors.INTS;
 import static dev.kvfreeze.device.cpu.Vectors.LANES;
 import static jdk.incubator.vector.VectorOperators.ADD;
 import static jdk.incubator.vector.VectorOperators.AND;
+import static jdk.incubator.vector.VectorOperators.ASHR;
 import static jdk.incubator.vector.VectorOperators.FMA;
 import static jdk.incubator.vector.VectorOperators.LSHL;
+import static jdk.incubator.vector.VectorOperators.MUL;
 
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -75,6 +78,7 @@ final class VectorSixteen {
       int[] words, int at, int blocks, float[] x, int xAt, float[] out, int outAt) {
     int pairs = blocks / 2;
     int secondAt = xAt + (blocks - pairs) * BLOCK_COLUMNS;
+    FloatVector rebias = FloatVector.broadcast(FLOATS, HalfFloats.REBIAS);
     FloatVector sumA = FloatVector.zero(FLOATS);
     FloatVector sumB = FloatVector.zero(FLOATS);
     // One flat loop over the pairs' words, for the reason that VectorNibbles gives.
@@ -86,10 +90,10 @@ final class VectorSixteen {
       FloatVector lowB = FloatVector.broadcast(FLOATS, x[secondAt + 2 * step]);
       FloatVector highA = FloatVector.broadcast(FLOATS, x[xAt + 2 * step + 1]);
       FloatVector highB = FloatVector.broadcast(FLOATS, x[secondAt + 2 * step + 1]);
-      sumA = lowA.lanewise(FMA, Vectors.lowHalves(a), sumA);
-      sumB = lowB.lanewise(FMA, Vectors.lowHalves(b), sumB);
-      sumA = highA.lanewise(FMA, Vectors.highHalves(a), sumA);
-      sumB = highB.lanewise(FMA, Vectors.highHalves(b), sumB);
+      sumA = lowA.lanewise(FMA, rebias.lanewise(MUL, a.lanewise(LSHL, 16).lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()), sumA);
+      sumB = lowB.lanewise(FMA, rebias.lanewise(MUL, b.lanewise(LSHL, 16).lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()), sumB);
+      sumA = highA.lanewise(FMA, rebias.lanewise(MUL, a.lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()), sumA);
+      sumB = highB.lanewise(FMA, rebias.lanewise(MUL, b.lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()), sumB);
     }
     sumA.intoArray(out, outAt);
     if (blocks % 2 != 0) {
@@ -121,38 +125,41 @@ final class VectorSixteen {
   /** Adds one F16 block's products to the sums of {@code LANES} rows. */
   private static void addHalfBlock(
       int[] words, int at, float[] x, int xAt, float[] sums, int sumsAt) {
+    FloatVector rebias = FloatVector.broadcast(FLOATS, HalfFloats.REBIAS);
     FloatVector sum = FloatVector.fromArray(FLOATS, sums, sumsAt);
     for (int w = 0; w < WORD_ROWS; w++) {
       IntVector pair = IntVector.fromArray(INTS, words, at + w * TILE_ROWS);
       sum =
-          FloatVector.broadcast(FLOATS, x[xAt + 2 * w]).lanewise(FMA, Vectors.lowHalves(pair), sum);
+          FloatVector.broadcast(FLOATS, x[xAt + 2 * w]).lanewise(FMA, rebias.lanewise(MUL, pair.lanewise(LSHL, 16).lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()), sum);
       sum =
           FloatVector.broadcast(FLOATS, x[xAt + 2 * w + 1])
-              .lanewise(FMA, Vectors.highHalves(pair), sum);
+              .lanewise(FMA, rebias.lanewise(MUL, pair.lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()), sum);
     }
     sum.intoArray(sums, sumsAt);
   }
 
   /** One stored BF16 block as float32. */
   static void widenBfloat(int[] words, int at, float[] panel, int panelAt) {
+    FloatVector one = FloatVector.broadcast(FLOATS, 1);
     for (int w = 0; w < WORD_ROWS; w++) {
       for (int v = 0; v < TILE_ROWS; v += LANES) {
         IntVector pair = IntVector.fromArray(INTS, words, at + w * TILE_ROWS + v);
         int to = panelAt + 2 * w * TILE_ROWS + v;
-        Vectors.floats(pair.lanewise(LSHL, 16)).intoArray(panel, to);
-        Vectors.floats(pair.lanewise(AND, HIGH_HALF)).intoArray(panel, to + TILE_ROWS);
+        one.lanewise(MUL, pair.lanewise(LSHL, 16).reinterpretAsFloats()).intoArray(panel, to);
+        one.lanewise(MUL, pair.lanewise(AND, HIGH_HALF).reinterpretAsFloats()).intoArray(panel, to + TILE_ROWS);
       }
     }
   }
 
   /** One stored F16 block as float32. */
   static void widenHalf(int[] words, int at, float[] panel, int panelAt) {
+    FloatVector rebias = FloatVector.broadcast(FLOATS, HalfFloats.REBIAS);
     for (int w = 0; w < WORD_ROWS; w++) {
       for (int v = 0; v < TILE_ROWS; v += LANES) {
         IntVector pair = IntVector.fromArray(INTS, words, at + w * TILE_ROWS + v);
         int to = panelAt + 2 * w * TILE_ROWS + v;
-        Vectors.lowHalves(pair).intoArray(panel, to);
-        Vectors.highHalves(pair).intoArray(panel, to + TILE_ROWS);
+        rebias.lanewise(MUL, pair.lanewise(LSHL, 16).lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()).intoArray(panel, to);
+        rebias.lanewise(MUL, pair.lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()).intoArray(panel, to + TILE_ROWS);
       }
     }
   }
