@@ -8,6 +8,7 @@ import dev.kvfreeze.model.LanguageModel;
 import java.util.ArrayDeque;
 import java.util.Arrays;
 import java.util.Deque;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.locks.Condition;
@@ -132,7 +133,7 @@ final class BatchEngine implements Engine {
               + " tokens, the context holds "
               + contextLimit
               + " with at least one for the output; shorten the document, raise "
-              + "engine.context.limit or take a model with a longer context");
+              + "engine.contextLimit or take a model with a longer context");
     }
     for (int token : request.promptTokens()) {
       if (token < 0 || token >= model.spec().vocabulary()) {
@@ -144,6 +145,16 @@ final class BatchEngine implements Engine {
                 + " is outside the vocabulary of "
                 + model.spec().vocabulary());
       }
+    }
+  }
+
+  @Override
+  public Optional<Throwable> failure() {
+    lock.lock();
+    try {
+      return Optional.ofNullable(closedBecause);
+    } finally {
+      lock.unlock();
     }
   }
 

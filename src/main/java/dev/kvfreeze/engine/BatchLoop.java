@@ -102,7 +102,7 @@ final class BatchLoop {
                         + admission.predictedBytes(document)
                         + " bytes of KV pages, the pool has "
                         + cache.poolBytes()
-                        + "; raise pool.bytes, lower engine.context.limit or choose a policy that "
+                        + "; raise cache.poolBytes, lower engine.contextLimit or choose a policy that "
                         + "frees pages while the prompt is read"));
         continue;
       }

@@ -62,7 +62,7 @@ public final class Engines {
               + options.contextLimit()
               + " tokens, the model was trained for "
               + spec.contextLength()
-              + "; lower engine.context.limit or leave it out");
+              + "; lower engine.contextLimit or leave it out");
     }
     return options.contextLimit();
   }

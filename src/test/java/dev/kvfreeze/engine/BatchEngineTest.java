@@ -147,7 +147,7 @@ class BatchEngineTest {
       assertThatThrownBy(large::get)
           .hasRootCauseInstanceOf(PoolExhaustedException.class)
           .hasMessageContaining("large")
-          .hasMessageContaining("pool.bytes");
+          .hasMessageContaining("cache.poolBytes");
       assertThat(small.get().tokens()).isNotEmpty();
     }
   }

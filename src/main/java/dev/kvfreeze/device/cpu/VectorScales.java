@@ -38,8 +38,17 @@ final class VectorScales {
     for (int i = 0; i < blocks * TILE_ROWS; i += LANES) {
       IntVector pair = IntVector.fromArray(INTS, words, at + i);
       int to = i / TILE_ROWS * DECODED_GROUP + i % TILE_ROWS;
-      rebias.lanewise(MUL, pair.lanewise(LSHL, 16).lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()).intoArray(scales, to);
-      rebias.lanewise(MUL, pair.lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()).intoArray(scales, to + TILE_ROWS);
+      rebias
+          .lanewise(
+              MUL,
+              pair.lanewise(LSHL, 16)
+                  .lanewise(ASHR, 3)
+                  .lanewise(AND, SHIFTED_HALF)
+                  .reinterpretAsFloats())
+          .intoArray(scales, to);
+      rebias
+          .lanewise(MUL, pair.lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats())
+          .intoArray(scales, to + TILE_ROWS);
     }
   }
 
@@ -49,8 +58,16 @@ final class VectorScales {
     for (int i = 0; i < blocks * 16; i += LANES) {
       IntVector pair = IntVector.fromArray(INTS, words, at + i);
       int to = i / 16 * DECODED_GROUP + i % 16;
-      FloatVector low = rebias.lanewise(MUL, pair.lanewise(LSHL, 16).lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats());
-      FloatVector high = rebias.lanewise(MUL, pair.lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats());
+      FloatVector low =
+          rebias.lanewise(
+              MUL,
+              pair.lanewise(LSHL, 16)
+                  .lanewise(ASHR, 3)
+                  .lanewise(AND, SHIFTED_HALF)
+                  .reinterpretAsFloats());
+      FloatVector high =
+          rebias.lanewise(
+              MUL, pair.lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats());
       low.intoArray(scales, to);
       high.intoArray(scales, to + 16);
       factors.lanewise(MUL, low).intoArray(scales, to + TILE_ROWS);

@@ -90,10 +90,38 @@ final class VectorSixteen {
       FloatVector lowB = FloatVector.broadcast(FLOATS, x[secondAt + 2 * step]);
       FloatVector highA = FloatVector.broadcast(FLOATS, x[xAt + 2 * step + 1]);
       FloatVector highB = FloatVector.broadcast(FLOATS, x[secondAt + 2 * step + 1]);
-      sumA = lowA.lanewise(FMA, rebias.lanewise(MUL, a.lanewise(LSHL, 16).lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()), sumA);
-      sumB = lowB.lanewise(FMA, rebias.lanewise(MUL, b.lanewise(LSHL, 16).lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()), sumB);
-      sumA = highA.lanewise(FMA, rebias.lanewise(MUL, a.lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()), sumA);
-      sumB = highB.lanewise(FMA, rebias.lanewise(MUL, b.lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()), sumB);
+      sumA =
+          lowA.lanewise(
+              FMA,
+              rebias.lanewise(
+                  MUL,
+                  a.lanewise(LSHL, 16)
+                      .lanewise(ASHR, 3)
+                      .lanewise(AND, SHIFTED_HALF)
+                      .reinterpretAsFloats()),
+              sumA);
+      sumB =
+          lowB.lanewise(
+              FMA,
+              rebias.lanewise(
+                  MUL,
+                  b.lanewise(LSHL, 16)
+                      .lanewise(ASHR, 3)
+                      .lanewise(AND, SHIFTED_HALF)
+                      .reinterpretAsFloats()),
+              sumB);
+      sumA =
+          highA.lanewise(
+              FMA,
+              rebias.lanewise(
+                  MUL, a.lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()),
+              sumA);
+      sumB =
+          highB.lanewise(
+              FMA,
+              rebias.lanewise(
+                  MUL, b.lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()),
+              sumB);
     }
     sumA.intoArray(out, outAt);
     if (blocks % 2 != 0) {
@@ -130,10 +158,24 @@ final class VectorSixteen {
     for (int w = 0; w < WORD_ROWS; w++) {
       IntVector pair = IntVector.fromArray(INTS, words, at + w * TILE_ROWS);
       sum =
-          FloatVector.broadcast(FLOATS, x[xAt + 2 * w]).lanewise(FMA, rebias.lanewise(MUL, pair.lanewise(LSHL, 16).lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()), sum);
+          FloatVector.broadcast(FLOATS, x[xAt + 2 * w])
+              .lanewise(
+                  FMA,
+                  rebias.lanewise(
+                      MUL,
+                      pair.lanewise(LSHL, 16)
+                          .lanewise(ASHR, 3)
+                          .lanewise(AND, SHIFTED_HALF)
+                          .reinterpretAsFloats()),
+                  sum);
       sum =
           FloatVector.broadcast(FLOATS, x[xAt + 2 * w + 1])
-              .lanewise(FMA, rebias.lanewise(MUL, pair.lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()), sum);
+              .lanewise(
+                  FMA,
+                  rebias.lanewise(
+                      MUL,
+                      pair.lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()),
+                  sum);
     }
     sum.intoArray(sums, sumsAt);
   }
@@ -146,7 +188,8 @@ final class VectorSixteen {
         IntVector pair = IntVector.fromArray(INTS, words, at + w * TILE_ROWS + v);
         int to = panelAt + 2 * w * TILE_ROWS + v;
         one.lanewise(MUL, pair.lanewise(LSHL, 16).reinterpretAsFloats()).intoArray(panel, to);
-        one.lanewise(MUL, pair.lanewise(AND, HIGH_HALF).reinterpretAsFloats()).intoArray(panel, to + TILE_ROWS);
+        one.lanewise(MUL, pair.lanewise(AND, HIGH_HALF).reinterpretAsFloats())
+            .intoArray(panel, to + TILE_ROWS);
       }
     }
   }
@@ -158,8 +201,17 @@ final class VectorSixteen {
       for (int v = 0; v < TILE_ROWS; v += LANES) {
         IntVector pair = IntVector.fromArray(INTS, words, at + w * TILE_ROWS + v);
         int to = panelAt + 2 * w * TILE_ROWS + v;
-        rebias.lanewise(MUL, pair.lanewise(LSHL, 16).lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()).intoArray(panel, to);
-        rebias.lanewise(MUL, pair.lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats()).intoArray(panel, to + TILE_ROWS);
+        rebias
+            .lanewise(
+                MUL,
+                pair.lanewise(LSHL, 16)
+                    .lanewise(ASHR, 3)
+                    .lanewise(AND, SHIFTED_HALF)
+                    .reinterpretAsFloats())
+            .intoArray(panel, to);
+        rebias
+            .lanewise(MUL, pair.lanewise(ASHR, 3).lanewise(AND, SHIFTED_HALF).reinterpretAsFloats())
+            .intoArray(panel, to + TILE_ROWS);
       }
     }
   }
