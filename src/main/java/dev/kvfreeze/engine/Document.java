@@ -166,8 +166,4 @@ final class Document {
       cache = null;
     }
   }
-
-  int generatedCount() {
-    return generatedCount;
-  }
 }

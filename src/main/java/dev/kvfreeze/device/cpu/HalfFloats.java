@@ -1,6 +1,6 @@
 package dev.kvfreeze.device.cpu;
 
-/** IEEE 754 binary16, by integer arithmetic that the vector kernels share. */
+/** Constants by which the vector kernels turn IEEE 754 binary16 into float32. */
 final class HalfFloats {
   /** Turns the exponent of a shifted half into a float's; subnormal halves come out right too. */
   static final float REBIAS = 0x1p112f;
@@ -12,15 +12,4 @@ final class HalfFloats {
   static final int SHIFTED_HALF = 0x8fff_e000;
 
   private HalfFloats() {}
-
-  /** The half in the low 16 bits, exactly; infinities and NaN included. */
-  static float toFloat(int bits) {
-    int magnitude = bits & 0x7fff;
-    int sign = (bits & 0x8000) << 16;
-    if (magnitude >= 0x7c00) {
-      return Float.intBitsToFloat(sign | 0x7f80_0000 | (magnitude & 0x3ff) << 13);
-    }
-    float value = Float.intBitsToFloat(magnitude << 13) * REBIAS;
-    return Float.intBitsToFloat(sign | Float.floatToRawIntBits(value));
-  }
 }

@@ -1,5 +1,6 @@
 package dev.kvfreeze.device.cpu;
 
+import dev.kvfreeze.model.tensor.HalfPrecision;
 import dev.kvfreeze.model.tensor.TensorType;
 
 /**
@@ -127,8 +128,8 @@ final class QuantBlock {
       offset = row[base + sub + 4] >>> 4 & 15 | (row[base + sub] & 0xc0) >>> 2;
     }
     // A half's 11 significant bits times 6: the products are exact.
-    scale(HalfFloats.toFloat(half(row, at)) * scale);
-    minimum = -HalfFloats.toFloat(half(row, at + 2)) * offset;
+    scale(HalfPrecision.f16(half(row, at)) * scale);
+    minimum = -HalfPrecision.f16(half(row, at + 2)) * offset;
   }
 
   /** 128 bytes of low nibbles, 64 of bit pairs, 16 signed scales, one half. */
@@ -140,20 +141,20 @@ final class QuantBlock {
     for (int i = 0; i < quants.length; i++) {
       quants[i] = row[low + i] >>> shift & 15 | (row[high + i] >>> pair & 3) << 4;
     }
-    float factor = HalfFloats.toFloat(half(row, at + 208));
+    float factor = HalfPrecision.f16(half(row, at + 208));
     scales[0] = factor * row[at + 192 + 2 * sub];
     scales[1] = factor * row[at + 192 + 2 * sub + 1];
   }
 
   private void halfScale(byte[] row, int at) {
     scaleHalf = half(row, at);
-    scale(HalfFloats.toFloat(scaleHalf));
+    scale(HalfPrecision.f16(scaleHalf));
   }
 
   private void halfScaleAndMinimum(byte[] row, int at) {
     halfScale(row, at);
     minimumHalf = half(row, at + 2);
-    minimum = HalfFloats.toFloat(minimumHalf);
+    minimum = HalfPrecision.f16(minimumHalf);
   }
 
   private void scale(float scale) {

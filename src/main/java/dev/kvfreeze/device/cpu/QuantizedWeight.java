@@ -1,5 +1,7 @@
 package dev.kvfreeze.device.cpu;
 
+import dev.kvfreeze.model.tensor.HalfPrecision;
+
 /**
  * Unsigned 4-bit or 8-bit quants with scales for each 32 (or 16) columns. A tile is contiguous:
  * first the scales of all its blocks, then their quants, both in stored order.
@@ -95,8 +97,8 @@ final class QuantizedWeight extends TiledWeight {
   float scale(int tile, int stored, int group, int lane) {
     int at = scalesAt(tile) + stored * scaleKind.wordsPerBlock();
     return switch (scaleKind) {
-      case HALF_PAIR -> HalfFloats.toFloat(words[at + lane]);
-      case HALF -> HalfFloats.toFloat(words[at + lane % 16] >>> (lane / 16 * 16));
+      case HALF_PAIR -> HalfPrecision.f16(words[at + lane]);
+      case HALF -> HalfPrecision.f16(words[at + lane % 16] >>> (lane / 16 * 16));
       case FLOAT_PAIR -> Float.intBitsToFloat(words[at + lane]);
       case FLOAT_TWO_GROUPS -> Float.intBitsToFloat(words[at + group * TILE_ROWS + lane]);
     };
@@ -105,7 +107,7 @@ final class QuantizedWeight extends TiledWeight {
   float minimum(int tile, int stored, int lane, float scale) {
     int at = scalesAt(tile) + stored * scaleKind.wordsPerBlock();
     return switch (scaleKind) {
-      case HALF_PAIR -> HalfFloats.toFloat(words[at + lane] >>> 16);
+      case HALF_PAIR -> HalfPrecision.f16(words[at + lane] >>> 16);
       case FLOAT_PAIR -> Float.intBitsToFloat(words[at + TILE_ROWS + lane]);
       case HALF, FLOAT_TWO_GROUPS -> -zeroPoint * scale;
     };

@@ -1,5 +1,7 @@
 package dev.kvfreeze.device.cpu;
 
+import dev.kvfreeze.model.tensor.HalfPrecision;
+
 /**
  * BF16 or F16 values as the file has them. {@code words[(stored block * 16 + w) * 32 + row]} holds
  * columns {@code 2 w} (low half) and {@code 2 w + 1} (high half) of a row.
@@ -39,6 +41,6 @@ final class SixteenBitWeight extends TiledWeight {
     int at = blockAt(row / TILE_ROWS, storedBlock(column / BLOCK_COLUMNS));
     int word = words[at + inBlock / 2 * TILE_ROWS + row % TILE_ROWS];
     int half = word >>> 16 * (inBlock % 2);
-    return format == Format.BF16 ? Float.intBitsToFloat(half << 16) : HalfFloats.toFloat(half);
+    return format == Format.BF16 ? Float.intBitsToFloat(half << 16) : HalfPrecision.f16(half);
   }
 }

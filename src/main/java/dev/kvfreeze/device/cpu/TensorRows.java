@@ -1,5 +1,6 @@
 package dev.kvfreeze.device.cpu;
 
+import dev.kvfreeze.model.tensor.HalfPrecision;
 import dev.kvfreeze.model.tensor.TensorData;
 import dev.kvfreeze.model.tensor.TensorType;
 import java.nio.ByteBuffer;
@@ -37,7 +38,7 @@ final class TensorRows {
           switch (tensor.type()) {
             case F32 -> Float.intBitsToFloat(word(bytes, 4 * i));
             case BF16 -> Float.intBitsToFloat(half(bytes, 2 * i) << 16);
-            case F16 -> HalfFloats.toFloat(half(bytes, 2 * i));
+            case F16 -> HalfPrecision.f16(half(bytes, 2 * i));
             default ->
                 throw new IllegalArgumentException(
                     "tensor "
