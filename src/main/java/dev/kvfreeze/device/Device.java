@@ -40,6 +40,15 @@ public interface Device extends AutoCloseable {
    */
   void matmul(Activations x, int rows, Weight[] weights, Activations[] outs);
 
+  /**
+   * The same for decode steps, a row a sequence: memory sets the speed, and a device may round the
+   * activations to 8 bits where that spares work (see its own documentation). A row's result does
+   * not depend on the other rows.
+   */
+  default void decodeMatmul(Activations x, int rows, Weight[] weights, Activations[] outs) {
+    matmul(x, rows, weights, outs);
+  }
+
   /** The product for one row of {@code x} into one row of {@code out}: the logits of one token. */
   void matmulRow(Activations x, int row, Weight weight, Activations out, int outRow);
 

@@ -24,6 +24,9 @@ public final class Transformer {
   private final PageMemory memory;
   private final int maxRows;
 
+  /** Whether the pass is a decode step: one row of each sequence. */
+  private boolean decoding;
+
   private final int[] positions;
   private final int[] tokens;
 
@@ -99,6 +102,7 @@ public final class Transformer {
    */
   public int forward(List<ForwardSlice> slices) {
     int rows = gatherRows(slices);
+    decoding = rows == slices.size();
     device.embed(weights.embedding(), tokens, 0, rows, spec.embeddingScale(), residual);
     for (int layer = 0; layer < weights.layers().size(); layer++) {
       TransformerWeights.Layer w = weights.layers().get(layer);
@@ -131,7 +135,7 @@ public final class Transformer {
     ModelSpec.LayerSpec layerSpec = spec.layers().get(layer);
     AttentionShape shape = layerSpec.attention();
     device.rmsNorm(residual, rows, w.attentionNorm(), spec.normEpsilon(), normed);
-    device.matmul(normed, rows, new Weight[] {w.query(), w.key(), w.value()}, qkvOutputs);
+    product(normed, rows, new Weight[] {w.query(), w.key(), w.value()}, qkvOutputs);
     if (spec.features().qkvBias()) {
       device.addBias(query, rows, w.queryBias());
       device.addBias(key, rows, w.keyBias());
@@ -146,11 +150,19 @@ public final class Transformer {
     List<AttentionSegment> segments = segments(layer, slices);
     device.writeKv(key, value, shape, memory, segments);
     device.attend(query, shape, memory, segments, attention);
-    device.matmul(attention, rows, new Weight[] {w.attentionOutput()}, blockOutputs);
+    product(attention, rows, new Weight[] {w.attentionOutput()}, blockOutputs);
     if (spec.features().postNorms()) {
       device.rmsNorm(blockOutput, rows, w.postAttentionNorm(), spec.normEpsilon(), blockOutput);
     }
     device.add(residual, blockOutput, rows);
+  }
+
+  private void product(Activations x, int rows, Weight[] factors, Activations[] outputs) {
+    if (decoding) {
+      device.decodeMatmul(x, rows, factors, outputs);
+    } else {
+      device.matmul(x, rows, factors, outputs);
+    }
   }
 
   private List<AttentionSegment> segments(int layer, List<ForwardSlice> slices) {
@@ -167,9 +179,9 @@ public final class Transformer {
 
   private void feedForwardBlock(TransformerWeights.Layer w, int rows) {
     device.rmsNorm(residual, rows, w.feedForwardNorm(), spec.normEpsilon(), normed);
-    device.matmul(normed, rows, new Weight[] {w.gate(), w.up()}, gateUpOutputs);
+    product(normed, rows, new Weight[] {w.gate(), w.up()}, gateUpOutputs);
     device.gate(spec.activation(), gate, up, rows);
-    device.matmul(gate, rows, new Weight[] {w.down()}, blockOutputs);
+    product(gate, rows, new Weight[] {w.down()}, blockOutputs);
     if (spec.features().postNorms()) {
       device.rmsNorm(blockOutput, rows, w.postFeedForwardNorm(), spec.normEpsilon(), blockOutput);
     }

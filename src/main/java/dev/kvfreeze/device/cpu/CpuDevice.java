@@ -25,8 +25,10 @@ public final class CpuDevice implements Device {
   private final MatrixProducts products;
   private final PagedAttention attention;
   private final ElementwiseOperations elementwise;
+  private final DecodeActivations decodeActivations;
 
-  private CpuDevice(KernelProvider provider, int threads) {
+  private CpuDevice(KernelProvider provider, int threads, DecodeActivations decodeActivations) {
+    this.decodeActivations = decodeActivations;
     this.pool = new WorkerPool(threads);
     this.packer = new WeightPacker(pool);
     this.products = new MatrixProducts(pool, provider.matmul());
@@ -39,11 +41,16 @@ public final class CpuDevice implements Device {
 
   /** A device of so many threads with the provider that {@link KernelProvider#choose()} picks. */
   public static CpuDevice open(int threads) {
-    return new CpuDevice(KernelProvider.choose(), threads);
+    return open(threads, DecodeActivations.INT8);
+  }
+
+  /** The same with a choice of what decode steps multiply. */
+  public static CpuDevice open(int threads, DecodeActivations decodeActivations) {
+    return new CpuDevice(KernelProvider.choose(), threads, decodeActivations);
   }
 
   static CpuDevice open(KernelProvider provider, int threads) {
-    return new CpuDevice(provider, threads);
+    return new CpuDevice(provider, threads, DecodeActivations.INT8);
   }
 
   @Override
@@ -92,6 +99,18 @@ public final class CpuDevice implements Device {
   @Override
   public void matmul(Activations x, int rows, Weight[] weights, Activations[] outs) {
     products.begin(CpuActivations.of(x), 0, rows, 0);
+    for (int i = 0; i < weights.length; i++) {
+      products.add((TiledWeight) weights[i], CpuActivations.of(outs[i]));
+    }
+    products.run();
+  }
+
+  @Override
+  public void decodeMatmul(Activations x, int rows, Weight[] weights, Activations[] outs) {
+    products.begin(CpuActivations.of(x), 0, rows, 0);
+    if (decodeActivations == DecodeActivations.INT8) {
+      products.roundActivations();
+    }
     for (int i = 0; i < weights.length; i++) {
       products.add((TiledWeight) weights[i], CpuActivations.of(outs[i]));
     }

@@ -16,6 +16,11 @@ import java.util.List;
 final class DecodeAttention {
   static final int PART_TOKENS = 256;
 
+  /** Tokens of a part, and of a head, up to which short parts share the work more evenly. */
+  private static final int SHORT_PART_TOKENS = 64;
+
+  private static final int SHORT_TOKENS = 1024;
+
   /** At least a register of tokens at every vector width. */
   private static final int STAGED_PAGE_TOKENS = 16;
 
@@ -70,7 +75,7 @@ final class DecodeAttention {
 
   /** Fills {@link #parts} and returns how many there are; each head has at least one. */
   private int plan(AttentionShape shape, CpuPageMemory memory, List<AttentionSegment> segments) {
-    int pagesPerPart = Math.max(1, PART_TOKENS / memory.layout().pageTokens());
+    int pageTokens = memory.layout().pageTokens();
     int count = 0;
     int massOffset = 0;
     for (AttentionSegment segment : segments) {
@@ -80,6 +85,9 @@ final class DecodeAttention {
         HeadPages pages = segment.heads()[head];
         int first = VisiblePages.firstPage(pages, start);
         int limit = Math.max(first, VisiblePages.pageLimit(pages, position));
+        int partTokens =
+            (limit - first) * pageTokens <= SHORT_TOKENS ? SHORT_PART_TOKENS : PART_TOKENS;
+        int pagesPerPart = Math.max(1, partTokens / pageTokens);
         int page = first;
         do {
           Part part = part(count++);
@@ -127,6 +135,7 @@ final class DecodeAttention {
       from = 0;
       to = run.count;
     }
+    readAhead(own, source, run, from, to);
     kernels.scores(source, run, from, to, own.queries, group, own.scores, stride);
     hideInvisible(part, pages, shape.window(), own.scores, group, stride);
     for (int g = 0; g < group; g++) {
@@ -139,6 +148,15 @@ final class DecodeAttention {
     System.arraycopy(own.sums, 0, sums, index * group * headSize, group * headSize);
     if (pages.wantMass) {
       sumMass(part, pages, own.scores, group, stride);
+    }
+  }
+
+  private static void readAhead(
+      Scratch own, CpuPageMemory memory, HeadPages pages, int from, int to) {
+    int words = memory.layout().wordsPerPage();
+    for (int page = from; page < to; page++) {
+      int offset = memory.offset(pages.slots[page]);
+      own.touched += ReadAhead.touch(memory.slab(pages.slots[page]), offset, offset + words);
     }
   }
 
@@ -271,6 +289,9 @@ final class DecodeAttention {
     float[] panel = {};
     float[] sums = {};
     StagedTokens staged;
+
+    /** Keeps {@link ReadAhead}'s loops alive. */
+    int touched;
 
     StagedTokens stage(PageLayout layout) {
       if (staged == null || !staged.fits(layout)) {

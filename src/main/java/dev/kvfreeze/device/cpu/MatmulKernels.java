@@ -21,6 +21,32 @@ interface MatmulKernels {
       int outOffset,
       float[] scratch);
 
+  /**
+   * Rounds one row of {@code rounded.blocks()} blocks to 8 bits: {@code scale = largest magnitude /
+   * 127}, quants to the nearest, ties to even.
+   *
+   * @param quants 32 words of scratch
+   */
+  void round(float[] x, int xOffset, RoundedRows rounded, int row, int[] quants);
+
+  /**
+   * One row of rounded activations times all 32 rows of a tile of a 4-bit weight. Integer dot
+   * products of each block, exact, then {@code sum of scale * (activations' scale * dot)} plus
+   * {@code sum of minimum * activations' sum}, in stored order.
+   *
+   * @param scratch as {@link #decodeScales} left it
+   * @param dots of at least 32 words a block
+   */
+  void multiplyRounded(
+      QuantizedWeight weight,
+      int tile,
+      RoundedRows rounded,
+      int row,
+      float[] out,
+      int outOffset,
+      float[] scratch,
+      int[] dots);
+
   /** Floats of scratch that {@link #multiplyTile} and {@link #dequantize} need. */
   static int scratchLength(TiledWeight weight) {
     return weight instanceof QuantizedWeight quantized ? quantized.decodedScales() : 0;

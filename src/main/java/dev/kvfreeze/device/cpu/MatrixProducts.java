@@ -6,9 +6,11 @@ import static dev.kvfreeze.device.cpu.TiledWeight.TILE_ROWS;
 import java.util.Arrays;
 
 /**
- * Runs matrix products on the worker pool. Few rows are multiplied one by one, straight from the
- * quantised tile; for more, a tile is dequantised a panel at a time and serves all rows. Both give
- * the same bits (see {@link TiledWeight}), so the choice is only one of speed.
+ * Runs matrix products on the worker pool. Float32 activations: few rows are multiplied one by one,
+ * straight from the quantised tile; for more, a tile is dequantised a panel at a time and serves
+ * all rows. Both give the same bits (see {@link TiledWeight}), so the choice is only one of speed.
+ * Rounded activations: every row by itself, in 8 bits, where the weights have 4; they too are the
+ * same in every batch.
  *
  * <p>One calling thread. Allocates nothing once its scratch has grown to the largest weight.
  */
@@ -27,6 +29,8 @@ final class MatrixProducts {
   private final Scratch[] scratch;
   private final RangeTask singleTask = this::singleRows;
   private final RangeTask manyTask = this::manyRows;
+  private final RangeTask roundedTask = this::roundedRows;
+  private final RoundedRows rounded = new RoundedRows();
 
   // The product being computed.
   private float[] x;
@@ -37,6 +41,7 @@ final class MatrixProducts {
   private CpuActivations[] outs = new CpuActivations[0];
   private int count;
   private int outRow;
+  private boolean rounds;
 
   MatrixProducts(WorkerPool pool, MatmulKernels kernels) {
     this.pool = pool;
@@ -53,6 +58,17 @@ final class MatrixProducts {
     float[] panel = new float[0];
     float[] firstSums = new float[0];
     float[] secondSums = new float[0];
+    final int[] quants = new int[TiledWeight.BLOCK_COLUMNS];
+    int[] dots = new int[0];
+
+    /** Keeps {@link ReadAhead}'s loops alive. */
+    int touched;
+
+    void ensureDots(int length) {
+      if (dots.length < length) {
+        dots = new int[length];
+      }
+    }
 
     void ensureScales(int length) {
       if (scales.length < length) {
@@ -83,6 +99,12 @@ final class MatrixProducts {
     this.rows = rows;
     this.outRow = outRow;
     this.count = 0;
+    this.rounds = false;
+  }
+
+  /** Allows the product begun to round its activations to 8 bits for weights of 4. */
+  void roundActivations() {
+    rounds = true;
   }
 
   /** Adds a weight that takes the same input. */
@@ -119,11 +141,71 @@ final class MatrixProducts {
       tiles += weights[i].tiles();
     }
     if (rows > 0) {
-      pool.parallelForEven(tiles, rows <= MAX_SINGLE_ROWS ? singleTask : manyTask);
+      pool.parallelForEven(tiles, task());
     }
     x = null;
     Arrays.fill(weights, 0, count, null);
     Arrays.fill(outs, 0, count, null);
+  }
+
+  private RangeTask task() {
+    rounds &= anyTakesRounded();
+    if (rounds) {
+      rounded.reset(rows, xStride);
+      for (int row = 0; row < rows; row++) {
+        kernels.round(x, xAt + row * xStride, rounded, row, scratch[0].quants);
+      }
+      return roundedTask;
+    }
+    return rows <= MAX_SINGLE_ROWS ? singleTask : manyTask;
+  }
+
+  private boolean anyTakesRounded() {
+    for (int i = 0; i < count; i++) {
+      if (takesRounded(weights[i])) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private static boolean takesRounded(TiledWeight weight) {
+    return weight instanceof QuantizedWeight quantized && quantized.bits == 4;
+  }
+
+  private void roundedRows(int worker, int from, int to) {
+    int weight = 0;
+    int tile = from;
+    for (int item = from; item < to; item++, tile++) {
+      while (tile >= weights[weight].tiles()) {
+        tile -= weights[weight++].tiles();
+      }
+      readAhead(scratch[worker], weights[weight], tile, item - from, to - item);
+      if (takesRounded(weights[weight])) {
+        roundedTile(scratch[worker], (QuantizedWeight) weights[weight], tile, outs[weight]);
+      } else if (rows <= MAX_SINGLE_ROWS) {
+        singleTile(scratch[worker], weights[weight], tile, outs[weight]);
+      } else {
+        manyTile(scratch[worker], weights[weight], tile, outs[weight]);
+      }
+    }
+  }
+
+  private void roundedTile(Scratch own, QuantizedWeight weight, int tile, CpuActivations out) {
+    own.ensureScales(MatmulKernels.scratchLength(weight));
+    own.ensureDots(weight.blocks() * TILE_ROWS);
+    kernels.decodeScales(weight, tile, own.scales);
+    int tileRows = weight.tileRows(tile);
+    for (int row = 0; row < rows; row++) {
+      int at = (outRow + row) * out.columns() + tile * TILE_ROWS;
+      boolean whole = tileRows == TILE_ROWS;
+      float[] target = whole ? out.values() : own.tile;
+      kernels.multiplyRounded(
+          weight, tile, rounded, row, target, whole ? at : 0, own.scales, own.dots);
+      if (!whole) {
+        System.arraycopy(own.tile, 0, out.values(), at, tileRows);
+      }
+    }
   }
 
   private void singleRows(int worker, int from, int to) {
@@ -133,7 +215,20 @@ final class MatrixProducts {
       while (tile >= weights[weight].tiles()) {
         tile -= weights[weight++].tiles();
       }
+      readAhead(scratch[worker], weights[weight], tile, item - from, to - item);
       singleTile(scratch[worker], weights[weight], tile, outs[weight]);
+    }
+  }
+
+  /** Every few tiles of a range, touches as many as the first cache holds. */
+  private static void readAhead(Scratch own, TiledWeight weight, int tile, int done, int left) {
+    if (weight instanceof QuantizedWeight quantized) {
+      int ahead = Math.max(1, ReadAhead.WORDS / quantized.wordsPerTile());
+      if (done % ahead == 0) {
+        int end = Math.min(quantized.tiles(), tile + Math.min(ahead, left));
+        own.touched +=
+            ReadAhead.touch(quantized.words, quantized.scalesAt(tile), quantized.scalesAt(end));
+      }
     }
   }
 

@@ -41,7 +41,7 @@ final class QuantizedWeight extends TiledWeight {
     return bits * TILE_ROWS;
   }
 
-  private int wordsPerTile() {
+  int wordsPerTile() {
     return blocks() * (scaleKind.wordsPerBlock() + quantWordsPerBlock());
   }
 
@@ -86,12 +86,16 @@ final class QuantizedWeight extends TiledWeight {
     int stored = storedBlock(column / BLOCK_COLUMNS);
     int lane = row % TILE_ROWS;
     int inBlock = column % BLOCK_COLUMNS;
-    int perWord = 32 / bits;
-    int word = words[blockAt(tile, stored) + inBlock / perWord * quantStride(stored) + lane];
-    int quant = word >>> bits * (inBlock % perWord) & (1 << bits) - 1;
     int group = inBlock * scaleKind.groups() / BLOCK_COLUMNS;
     float scale = scale(tile, stored, group, lane);
+    int quant = quant(tile, stored, lane, inBlock);
     return Math.fma((float) quant, scale, minimum(tile, stored, lane, scale));
+  }
+
+  int quant(int tile, int stored, int lane, int inBlock) {
+    int perWord = 32 / bits;
+    int word = words[blockAt(tile, stored) + inBlock / perWord * quantStride(stored) + lane];
+    return word >>> bits * (inBlock % perWord) & (1 << bits) - 1;
   }
 
   float scale(int tile, int stored, int group, int lane) {

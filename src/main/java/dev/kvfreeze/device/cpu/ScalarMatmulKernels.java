@@ -37,6 +37,49 @@ final class ScalarMatmulKernels implements MatmulKernels {
   }
 
   @Override
+  public void round(float[] x, int xOffset, RoundedRows rounded, int row, int[] quants) {
+    for (int stored = 0; stored < rounded.blocks(); stored++) {
+      int at = xOffset + TiledWeight.blockOf(stored, rounded.blocks()) * BLOCK_COLUMNS;
+      float largest = 0;
+      for (int i = 0; i < BLOCK_COLUMNS; i++) {
+        largest = Math.max(largest, Math.abs(x[at + i]));
+      }
+      float inverse = RoundedRows.inverseScale(largest);
+      for (int i = 0; i < BLOCK_COLUMNS; i++) {
+        quants[i] = (int) Math.rint(x[at + i] * inverse);
+      }
+      rounded.pack(row, stored, quants, RoundedRows.scale(largest));
+    }
+  }
+
+  @Override
+  public void multiplyRounded(
+      QuantizedWeight weight,
+      int tile,
+      RoundedRows rounded,
+      int row,
+      float[] out,
+      int outOffset,
+      float[] scratch,
+      int[] dots) {
+    for (int i = 0; i < TILE_ROWS; i++) {
+      float products = 0;
+      float offsets = 0;
+      for (int stored = 0; stored < weight.blocks(); stored++) {
+        int dot = 0;
+        for (int column = 0; column < BLOCK_COLUMNS; column++) {
+          dot += weight.quant(tile, stored, i, column) * rounded.quant(row, stored, column);
+        }
+        int at = rounded.rowAt(row) + stored;
+        float scale = weight.scale(tile, stored, 0, i);
+        products = Math.fma(scale, rounded.scales[at] * dot, products);
+        offsets = Math.fma(weight.minimum(tile, stored, i, scale), rounded.sums[at], offsets);
+      }
+      out[outOffset + i] = products + offsets;
+    }
+  }
+
+  @Override
   public void decodeScales(TiledWeight weight, int tile, float[] scratch) {
     // Values are looked up one by one; nothing to prepare.
   }

@@ -80,6 +80,11 @@ abstract sealed class TiledWeight implements Weight
     return block < half ? 2 * block : 2 * (block - half) + 1;
   }
 
+  /** The inverse of {@link #storedBlock} in a row of {@code blocks} blocks. */
+  static int blockOf(int stored, int blocks) {
+    return stored % 2 == 0 ? stored / 2 : (blocks + 1) / 2 + stored / 2;
+  }
+
   /** Rows of a tile that are the matrix's own. */
   int tileRows(int tile) {
     return Math.min(TILE_ROWS, rows - tile * TILE_ROWS);

@@ -3,13 +3,11 @@ package dev.kvfreeze.device.cpu;
 import static dev.kvfreeze.device.cpu.VectorMath.FLOATS;
 import static dev.kvfreeze.device.cpu.VectorMath.INTS;
 import static dev.kvfreeze.device.cpu.VectorMath.LANES;
-import static jdk.incubator.vector.VectorOperators.ADD;
 import static jdk.incubator.vector.VectorOperators.AND;
 import static jdk.incubator.vector.VectorOperators.FMA;
 import static jdk.incubator.vector.VectorOperators.LSHL;
 import static jdk.incubator.vector.VectorOperators.MAX;
 import static jdk.incubator.vector.VectorOperators.MUL;
-import static jdk.incubator.vector.VectorOperators.SUB;
 
 import dev.kvfreeze.device.HeadPages;
 import dev.kvfreeze.device.KvFormat;
@@ -80,17 +78,9 @@ final class VectorAttentionKernels implements AttentionKernels {
 
   @Override
   public float exponentials(float[] x, int offset, int count, float max) {
-    FloatVector sum = FloatVector.zero(FLOATS);
-    FloatVector top = FloatVector.broadcast(FLOATS, max);
-    int i = 0;
-    for (; i <= count - LANES; i += LANES) {
-      FloatVector below = top.lanewise(SUB, FloatVector.fromArray(FLOATS, x, offset + i));
-      FloatVector e = VectorMath.expNegative(below);
-      e.intoArray(x, offset + i);
-      sum = sum.lanewise(ADD, e);
-    }
-    float total = i > 0 ? sum.reduceLanes(ADD) : 0;
-    for (; i < count; i++) {
+    int whole = count - count % LANES;
+    float total = VectorExponentials.ofDifferences(x, offset, whole, max);
+    for (int i = whole; i < count; i++) {
       x[offset + i] = VectorMath.expNegative(max - x[offset + i]);
       total += x[offset + i];
     }

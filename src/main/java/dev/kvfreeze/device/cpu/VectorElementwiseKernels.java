@@ -3,7 +3,6 @@ package dev.kvfreeze.device.cpu;
 import static dev.kvfreeze.device.cpu.VectorMath.FLOATS;
 import static dev.kvfreeze.device.cpu.VectorMath.LANES;
 import static jdk.incubator.vector.VectorOperators.ADD;
-import static jdk.incubator.vector.VectorOperators.DIV;
 import static jdk.incubator.vector.VectorOperators.FMA;
 import static jdk.incubator.vector.VectorOperators.MAX;
 import static jdk.incubator.vector.VectorOperators.MUL;
@@ -15,8 +14,6 @@ import jdk.incubator.vector.FloatVector;
 
 /** Elementwise arithmetic by vector; the last values of a row one by one. */
 final class VectorElementwiseKernels implements ElementwiseKernels {
-  private static final float GELU_LINEAR = (float) (2 * Math.sqrt(2 / Math.PI));
-  private static final float GELU_CUBIC = (float) (2 * Math.sqrt(2 / Math.PI) * 0.044715);
 
   /** Logits summed in float32 before the sum goes on in float64. */
   private static final int LOGIT_RUN = 4096;
@@ -87,35 +84,10 @@ final class VectorElementwiseKernels implements ElementwiseKernels {
       GateActivation activation, float[] gate, int offset, float[] up, int upOffset, int count) {
     int whole = count - count % LANES;
     switch (activation) {
-      case SILU -> silu(gate, offset, up, upOffset, whole);
-      case GELU_TANH -> gelu(gate, offset, up, upOffset, whole);
+      case SILU -> VectorGates.silu(gate, offset, up, upOffset, whole);
+      case GELU_TANH -> VectorGates.gelu(gate, offset, up, upOffset, whole);
     }
     scalar.gate(activation, gate, offset + whole, up, upOffset + whole, count - whole);
-  }
-
-  private static void silu(float[] gate, int offset, float[] up, int upOffset, int count) {
-    FloatVector one = FloatVector.broadcast(FLOATS, 1f);
-    for (int i = 0; i < count; i += LANES) {
-      FloatVector x = FloatVector.fromArray(FLOATS, gate, offset + i);
-      FloatVector e = VectorMath.exp(FloatVector.zero(FLOATS).lanewise(SUB, x));
-      x.lanewise(MUL, FloatVector.fromArray(FLOATS, up, upOffset + i))
-          .lanewise(DIV, one.lanewise(ADD, e))
-          .intoArray(gate, offset + i);
-    }
-  }
-
-  private static void gelu(float[] gate, int offset, float[] up, int upOffset, int count) {
-    FloatVector one = FloatVector.broadcast(FLOATS, 1f);
-    FloatVector linear = FloatVector.broadcast(FLOATS, -GELU_LINEAR);
-    FloatVector cubic = FloatVector.broadcast(FLOATS, -GELU_CUBIC);
-    for (int i = 0; i < count; i += LANES) {
-      FloatVector x = FloatVector.fromArray(FLOATS, gate, offset + i);
-      FloatVector slope = x.lanewise(MUL, x).lanewise(FMA, cubic, linear);
-      FloatVector e = VectorMath.exp(x.lanewise(MUL, slope));
-      x.lanewise(MUL, FloatVector.fromArray(FLOATS, up, upOffset + i))
-          .lanewise(DIV, one.lanewise(ADD, e))
-          .intoArray(gate, offset + i);
-    }
   }
 
   @Override
@@ -198,19 +170,9 @@ final class VectorElementwiseKernels implements ElementwiseKernels {
    * {@code sums[0]} becomes the sum of exp(x - max), {@code sums[1]} that of (max - x) times it.
    */
   private static void addRun(float[] x, int offset, int count, float max, float[] sums) {
-    FloatVector sum = FloatVector.zero(FLOATS);
-    FloatVector moment = FloatVector.zero(FLOATS);
-    FloatVector top = FloatVector.broadcast(FLOATS, max);
-    int i = 0;
-    for (; i <= count - LANES; i += LANES) {
-      FloatVector below = top.lanewise(SUB, FloatVector.fromArray(FLOATS, x, offset + i));
-      FloatVector e = VectorMath.expNegative(below);
-      sum = sum.lanewise(ADD, e);
-      moment = e.lanewise(FMA, VectorMath.held(below), moment);
-    }
-    sums[0] = sum.reduceLanes(ADD);
-    sums[1] = moment.reduceLanes(ADD);
-    for (; i < count; i++) {
+    int whole = count - count % LANES;
+    VectorExponentials.moments(x, offset, whole, max, sums);
+    for (int i = whole; i < count; i++) {
       float below = max - x[offset + i];
       float e = VectorMath.expNegative(below);
       sums[0] += e;

@@ -71,6 +71,51 @@ final class VectorMatmulKernels implements MatmulKernels {
   }
 
   @Override
+  public void round(float[] x, int xOffset, RoundedRows rounded, int row, int[] quants) {
+    int blocks = rounded.blocks();
+    for (int stored = 0; stored < blocks; stored++) {
+      int at = xOffset + TiledWeight.blockOf(stored, blocks) * TiledWeight.BLOCK_COLUMNS;
+      float largest = VectorRounding.largest(x, at);
+      VectorRounding.quants(x, at, RoundedRows.inverseScale(largest), quants);
+      rounded.pack(row, stored, quants, RoundedRows.scale(largest));
+    }
+  }
+
+  @Override
+  public void multiplyRounded(
+      QuantizedWeight weight,
+      int tile,
+      RoundedRows rounded,
+      int row,
+      float[] out,
+      int outOffset,
+      float[] scratch,
+      int[] dots) {
+    int at = weight.quantsAt(tile);
+    int blocks = weight.blocks();
+    int rowAt = rounded.rowAt(row);
+    int pairsAt = rowAt * RoundedRows.BLOCK_PAIRS;
+    for (int v = 0; v < TILE_ROWS; v += STRIP) {
+      VectorRoundedNibbles.dots(weight.words, at + v, blocks, rounded.pairs, pairsAt, dots, v);
+    }
+    if (blocks % 2 != 0) {
+      int last = blocks - 1;
+      for (int v = 0; v < TILE_ROWS; v += LANES) {
+        VectorRoundedNibbles.lastDots(
+            weight.words,
+            weight.blockAt(tile, last) + v,
+            rounded.pairs,
+            pairsAt + last * RoundedRows.BLOCK_PAIRS,
+            dots,
+            last * TILE_ROWS + v);
+      }
+    }
+    for (int v = 0; v < TILE_ROWS; v += STRIP) {
+      VectorRoundedNibbles.combine(dots, v, scratch, v, rounded, rowAt, out, outOffset + v);
+    }
+  }
+
+  @Override
   public void decodeScales(TiledWeight weight, int tile, float[] scratch) {
     if (weight instanceof QuantizedWeight quantized) {
       VectorScales.decode(quantized, tile, scratch);

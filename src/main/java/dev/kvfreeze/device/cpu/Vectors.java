@@ -24,6 +24,9 @@ final class Vectors {
           ? IntVector.SPECIES_512
           : IntVector.SPECIES_PREFERRED;
 
+  /** Two shorts where {@link #INTS} has one lane. */
+  static final VectorSpecies<Short> SHORTS = VectorSpecies.of(short.class, FLOATS.vectorShape());
+
   static final int LANES = FLOATS.length();
 
   private Vectors() {}

@@ -1,0 +1,199 @@
+package dev.kvfreeze.device.cpu;
+
+import static dev.kvfreeze.device.cpu.QuantizedWeight.DECODED_GROUP;
+import static dev.kvfreeze.device.cpu.RoundedRows.BLOCK_PAIRS;
+import static dev.kvfreeze.device.cpu.TiledWeight.TILE_ROWS;
+import static dev.kvfreeze.device.cpu.Vectors.FLOATS;
+import static dev.kvfreeze.device.cpu.Vectors.INTS;
+import static dev.kvfreeze.device.cpu.Vectors.LANES;
+import static dev.kvfreeze.device.cpu.Vectors.SHORTS;
+import static jdk.incubator.vector.VectorOperators.ADD;
+import static jdk.incubator.vector.VectorOperators.AND;
+import static jdk.incubator.vector.VectorOperators.ASHR;
+import static jdk.incubator.vector.VectorOperators.FMA;
+import static jdk.incubator.vector.VectorOperators.I2F;
+import static jdk.incubator.vector.VectorOperators.LSHL;
+import static jdk.incubator.vector.VectorOperators.LSHR;
+import static jdk.incubator.vector.VectorOperators.MUL;
+import static jdk.incubator.vector.VectorOperators.OR;
+
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.ShortVector;
+
+/**
+ * Rounded activations times unsigned 4-bit quants, in 16-bit arithmetic: each half of a word of
+ * quants gives 16 of a block's columns, and 16 products of 15 and 127 stay below 2^15. About half
+ * the operations a weight of the same in float32, so that memory sets the speed.
+ */
+final class VectorRoundedNibbles {
+  private static final short MASK = 15;
+  private static final int BITS = 4;
+  private static final int WORDS = BITS;
+  private static final int PAIR_WORDS = 2 * BITS * TILE_ROWS;
+
+  private VectorRoundedNibbles() {}
+
+  /**
+   * Integer dot products of every block of {@code 2 * LANES} rows of a tile: {@code dots[stored
+   * block * 32 + row]}.
+   *
+   * @param words quants of the tile
+   * @param at where the wanted rows of its first stored block begin
+   * @param blocks blocks of the tile
+   * @param pairs of the row of activations, see {@link RoundedRows}
+   * @param pairsAt where the row begins
+   * @param dotsAt where the first row's result goes
+   */
+  static void dots(
+      int[] words, int at, int blocks, int[] pairs, int pairsAt, int[] dots, int dotsAt) {
+    ShortVector mask = ShortVector.broadcast(SHORTS, MASK);
+    IntVector none = IntVector.zero(INTS);
+    for (int pair = 0; pair < blocks / 2; pair++) {
+      ShortVector sumA0 = ShortVector.zero(SHORTS);
+      ShortVector sumA1 = ShortVector.zero(SHORTS);
+      ShortVector sumB0 = ShortVector.zero(SHORTS);
+      ShortVector sumB1 = ShortVector.zero(SHORTS);
+      for (int w = 0; w < WORDS; w++) {
+        int from = at + pair * PAIR_WORDS + w * 2 * TILE_ROWS;
+        IntVector wordsA0 = IntVector.fromArray(INTS, words, from);
+        IntVector wordsA1 = IntVector.fromArray(INTS, words, from + LANES);
+        IntVector wordsB0 = IntVector.fromArray(INTS, words, from + TILE_ROWS);
+        IntVector wordsB1 = IntVector.fromArray(INTS, words, from + TILE_ROWS + LANES);
+        int x = pairsAt + pair * 2 * BLOCK_PAIRS + w * 4;
+        // Reinterpreted vectors only as arguments, and the words shifted once a turn: anything
+        // else is boxed by JDK 17 in some runs.
+        for (int i = 0; i < 4; i++) {
+          IntVector xA = IntVector.broadcast(INTS, pairs[x + i]);
+          IntVector xB = IntVector.broadcast(INTS, pairs[x + BLOCK_PAIRS + i]);
+          sumA0 =
+              sumA0.lanewise(
+                  ADD,
+                  mask.lanewise(AND, wordsA0.reinterpretAsShorts())
+                      .lanewise(MUL, xA.reinterpretAsShorts()));
+          sumA1 =
+              sumA1.lanewise(
+                  ADD,
+                  mask.lanewise(AND, wordsA1.reinterpretAsShorts())
+                      .lanewise(MUL, xA.reinterpretAsShorts()));
+          sumB0 =
+              sumB0.lanewise(
+                  ADD,
+                  mask.lanewise(AND, wordsB0.reinterpretAsShorts())
+                      .lanewise(MUL, xB.reinterpretAsShorts()));
+          sumB1 =
+              sumB1.lanewise(
+                  ADD,
+                  mask.lanewise(AND, wordsB1.reinterpretAsShorts())
+                      .lanewise(MUL, xB.reinterpretAsShorts()));
+          wordsA0 = wordsA0.lanewise(LSHR, BITS);
+          wordsA1 = wordsA1.lanewise(LSHR, BITS);
+          wordsB0 = wordsB0.lanewise(LSHR, BITS);
+          wordsB1 = wordsB1.lanewise(LSHR, BITS);
+        }
+      }
+      IntVector halvesA0 = none.lanewise(OR, sumA0.reinterpretAsInts());
+      IntVector halvesA1 = none.lanewise(OR, sumA1.reinterpretAsInts());
+      IntVector halvesB0 = none.lanewise(OR, sumB0.reinterpretAsInts());
+      IntVector halvesB1 = none.lanewise(OR, sumB1.reinterpretAsInts());
+      int to = dotsAt + pair * 2 * TILE_ROWS;
+      halvesA0
+          .lanewise(LSHL, 16)
+          .lanewise(ASHR, 16)
+          .lanewise(ADD, halvesA0.lanewise(ASHR, 16))
+          .intoArray(dots, to);
+      halvesA1
+          .lanewise(LSHL, 16)
+          .lanewise(ASHR, 16)
+          .lanewise(ADD, halvesA1.lanewise(ASHR, 16))
+          .intoArray(dots, to + LANES);
+      halvesB0
+          .lanewise(LSHL, 16)
+          .lanewise(ASHR, 16)
+          .lanewise(ADD, halvesB0.lanewise(ASHR, 16))
+          .intoArray(dots, to + TILE_ROWS);
+      halvesB1
+          .lanewise(LSHL, 16)
+          .lanewise(ASHR, 16)
+          .lanewise(ADD, halvesB1.lanewise(ASHR, 16))
+          .intoArray(dots, to + TILE_ROWS + LANES);
+    }
+  }
+
+  /** The same of {@code LANES} rows of a last block that has no partner. */
+  static void lastDots(int[] words, int at, int[] pairs, int pairsAt, int[] dots, int dotsAt) {
+    ShortVector mask = ShortVector.broadcast(SHORTS, MASK);
+    ShortVector sum = ShortVector.zero(SHORTS);
+    for (int w = 0; w < WORDS; w++) {
+      IntVector quants = IntVector.fromArray(INTS, words, at + w * TILE_ROWS);
+      for (int i = 0; i < 4; i++) {
+        IntVector x = IntVector.broadcast(INTS, pairs[pairsAt + 4 * w + i]);
+        sum =
+            sum.lanewise(
+                ADD,
+                mask.lanewise(AND, quants.reinterpretAsShorts())
+                    .lanewise(MUL, x.reinterpretAsShorts()));
+        quants = quants.lanewise(LSHR, BITS);
+      }
+    }
+    IntVector halves = IntVector.zero(INTS).lanewise(OR, sum.reinterpretAsInts());
+    halves
+        .lanewise(LSHL, 16)
+        .lanewise(ASHR, 16)
+        .lanewise(ADD, halves.lanewise(ASHR, 16))
+        .intoArray(dots, dotsAt);
+  }
+
+  /**
+   * {@code out[row] = sum over blocks of scale * (activations' scale * dot) + minimum *
+   * activations' sum}, the two parts summed apart, for {@code 2 * LANES} rows.
+   *
+   * @param weightScales decoded, see {@link VectorScales}
+   * @param scalesAt where the rows' first scale lies
+   * @param rowAt where the scales and sums of the row of activations begin
+   */
+  static void combine(
+      int[] dots,
+      int dotsAt,
+      float[] weightScales,
+      int scalesAt,
+      RoundedRows x,
+      int rowAt,
+      float[] out,
+      int outAt) {
+    float[] scales = x.scales;
+    float[] sums = x.sums;
+    int blocks = x.blocks();
+    FloatVector product0 = FloatVector.zero(FLOATS);
+    FloatVector product1 = FloatVector.zero(FLOATS);
+    FloatVector offset0 = FloatVector.zero(FLOATS);
+    FloatVector offset1 = FloatVector.zero(FLOATS);
+    for (int block = 0; block < blocks; block++) {
+      FloatVector scale = FloatVector.broadcast(FLOATS, scales[rowAt + block]);
+      FloatVector sum = FloatVector.broadcast(FLOATS, sums[rowAt + block]);
+      int s = scalesAt + block * DECODED_GROUP;
+      int d = dotsAt + block * TILE_ROWS;
+      product0 =
+          FloatVector.fromArray(FLOATS, weightScales, s)
+              .lanewise(
+                  FMA,
+                  scale.lanewise(
+                      MUL, IntVector.fromArray(INTS, dots, d).convertShape(I2F, FLOATS, 0)),
+                  product0);
+      product1 =
+          FloatVector.fromArray(FLOATS, weightScales, s + LANES)
+              .lanewise(
+                  FMA,
+                  scale.lanewise(
+                      MUL, IntVector.fromArray(INTS, dots, d + LANES).convertShape(I2F, FLOATS, 0)),
+                  product1);
+      offset0 =
+          FloatVector.fromArray(FLOATS, weightScales, s + TILE_ROWS).lanewise(FMA, sum, offset0);
+      offset1 =
+          FloatVector.fromArray(FLOATS, weightScales, s + TILE_ROWS + LANES)
+              .lanewise(FMA, sum, offset1);
+    }
+    product0.lanewise(ADD, offset0).intoArray(out, outAt);
+    product1.lanewise(ADD, offset1).intoArray(out, outAt + LANES);
+  }
+}
