@@ -190,11 +190,15 @@ public final class Transformer {
 
   /** Logits of the first {@code rows} rows of the last forward pass, into rows 0 onwards. */
   public void logitsOfRows(int rows) {
-    device.matmul(normed, rows, new Weight[] {weights.output()}, logitOutputs);
+    product(normed, rows, new Weight[] {weights.output()}, logitOutputs);
   }
 
   /** Logits of one row of the last forward pass, into row 0. */
   public void logitsOfRow(int row) {
+    if (decoding && row == 0) {
+      logitsOfRows(1);
+      return;
+    }
     device.matmulRow(normed, row, weights.output(), logits, 0);
   }
 

@@ -1,6 +1,6 @@
 package dev.kvfreeze.device.cpu;
 
-/** What a decode step multiplies weights of 4 bits by; prefill and logits are always exact. */
+/** What a decode step multiplies quantised weights by; prefill is always exact. */
 public enum DecodeActivations {
   /** Exact float32. */
   FLOAT32,

@@ -30,9 +30,10 @@ interface MatmulKernels {
   void round(float[] x, int xOffset, RoundedRows rounded, int row, int[] quants);
 
   /**
-   * One row of rounded activations times all 32 rows of a tile of a 4-bit weight. Integer dot
-   * products of each block, exact, then {@code sum of scale * (activations' scale * dot)} plus
-   * {@code sum of minimum * activations' sum}, in stored order.
+   * One row of rounded activations times all 32 rows of a tile of a weight that {@link
+   * QuantizedWeight#takesRounded}. Integer dot products of each block, exact, then {@code sum of
+   * scale * (activations' scale * dot)} plus {@code sum of minimum * activations' sum}, in stored
+   * order.
    *
    * @param scratch as {@link #decodeScales} left it
    * @param dots of at least 32 words a block

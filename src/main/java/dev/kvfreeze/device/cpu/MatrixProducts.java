@@ -102,7 +102,9 @@ final class MatrixProducts {
     this.rounds = false;
   }
 
-  /** Allows the product begun to round its activations to 8 bits for weights of 4. */
+  /**
+   * Allows the product begun to round its activations to 8 bits where the weights are quantised.
+   */
   void roundActivations() {
     rounds = true;
   }
@@ -170,7 +172,7 @@ final class MatrixProducts {
   }
 
   private static boolean takesRounded(TiledWeight weight) {
-    return weight instanceof QuantizedWeight quantized && quantized.bits == 4;
+    return weight instanceof QuantizedWeight quantized && quantized.takesRounded();
   }
 
   private void roundedRows(int worker, int from, int to) {

@@ -70,6 +70,21 @@ final class QuantizedWeight extends TiledWeight {
     return pair + stored % 2 * TILE_ROWS;
   }
 
+  /** Whether {@link MatmulKernels#multiplyRounded} takes this weight. */
+  boolean takesRounded() {
+    return scaleKind.groups() == 1;
+  }
+
+  /** What makes quants of all 8 bits signed; 0 where they are small enough to be so already. */
+  int signFlip() {
+    return centred() ? 0x8080_8080 : 0;
+  }
+
+  /** Whether a value is its signed quant times its scale, without a minimum. */
+  boolean centred() {
+    return bits == 8 && zeroPoint == 128;
+  }
+
   /** Decoded floats of all scales of a tile. */
   int decodedScales() {
     return blocks() * scaleKind.groups() * DECODED_GROUP;

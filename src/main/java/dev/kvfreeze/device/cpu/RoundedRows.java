@@ -10,7 +10,8 @@ import static dev.kvfreeze.device.cpu.TiledWeight.BLOCK_COLUMNS;
  *
  * <p>Quants lie in pairs, one word for the two columns that a word of 4-bit weights multiplies in
  * its halves at once: {@code pairs[block * 16 + w * 4 + i]} holds column {@code 8 w + i} low and
- * column {@code 8 w + 4 + i} high.
+ * column {@code 8 w + 4 + i} high. For 8-bit weights {@code bytePairs[block * 16 + w * 2 + i]}
+ * holds column {@code 4 w + i} low and column {@code 4 w + 2 + i} high.
  */
 final class RoundedRows {
   /** Words of quants of one block. */
@@ -19,8 +20,13 @@ final class RoundedRows {
   private static final float LIMIT = 127;
 
   int[] pairs = {};
+  int[] bytePairs = {};
   float[] scales = {};
   float[] sums = {};
+
+  /** As long as {@link #sums}: for weights without a minimum. */
+  float[] noSums = {};
+
   private int blocks;
 
   /** Makes room for {@code rows} rows of {@code columns} columns. */
@@ -29,6 +35,8 @@ final class RoundedRows {
     int needed = Math.multiplyExact(rows, blocks);
     if (scales.length < needed) {
       pairs = new int[needed * BLOCK_PAIRS];
+      bytePairs = new int[needed * BLOCK_PAIRS];
+      noSums = new float[needed];
       scales = new float[needed];
       sums = new float[needed];
     }
@@ -64,6 +72,12 @@ final class RoundedRows {
         int high = quants[8 * word + 4 + i];
         pairs[at * BLOCK_PAIRS + 4 * word + i] = low & 0xffff | high << 16;
         sum += (short) low + (short) high;
+      }
+    }
+    for (int word = 0; word < BLOCK_COLUMNS / 4; word++) {
+      for (int i = 0; i < 2; i++) {
+        bytePairs[at * BLOCK_PAIRS + 2 * word + i] =
+            quants[4 * word + i] & 0xffff | quants[4 * word + 2 + i] << 16;
       }
     }
     scales[at] = scale;

@@ -68,12 +68,15 @@ final class ScalarMatmulKernels implements MatmulKernels {
       for (int stored = 0; stored < weight.blocks(); stored++) {
         int dot = 0;
         for (int column = 0; column < BLOCK_COLUMNS; column++) {
-          dot += weight.quant(tile, stored, i, column) * rounded.quant(row, stored, column);
+          int quant = weight.quant(tile, stored, i, column) - (weight.centred() ? 128 : 0);
+          dot += quant * rounded.quant(row, stored, column);
         }
         int at = rounded.rowAt(row) + stored;
         float scale = weight.scale(tile, stored, 0, i);
         products = Math.fma(scale, rounded.scales[at] * dot, products);
-        offsets = Math.fma(weight.minimum(tile, stored, i, scale), rounded.sums[at], offsets);
+        if (!weight.centred()) {
+          offsets = Math.fma(weight.minimum(tile, stored, i, scale), rounded.sums[at], offsets);
+        }
       }
       out[outOffset + i] = products + offsets;
     }

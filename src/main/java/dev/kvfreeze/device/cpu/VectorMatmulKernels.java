@@ -91,27 +91,17 @@ final class VectorMatmulKernels implements MatmulKernels {
       int outOffset,
       float[] scratch,
       int[] dots) {
-    int at = weight.quantsAt(tile);
-    int blocks = weight.blocks();
     int rowAt = rounded.rowAt(row);
     int pairsAt = rowAt * RoundedRows.BLOCK_PAIRS;
+    float[] sums = weight.centred() ? rounded.noSums : rounded.sums;
     for (int v = 0; v < TILE_ROWS; v += STRIP) {
-      VectorRoundedNibbles.dots(weight.words, at + v, blocks, rounded.pairs, pairsAt, dots, v);
-    }
-    if (blocks % 2 != 0) {
-      int last = blocks - 1;
-      for (int v = 0; v < TILE_ROWS; v += LANES) {
-        VectorRoundedNibbles.lastDots(
-            weight.words,
-            weight.blockAt(tile, last) + v,
-            rounded.pairs,
-            pairsAt + last * RoundedRows.BLOCK_PAIRS,
-            dots,
-            last * TILE_ROWS + v);
+      if (weight.bits == 4) {
+        VectorRoundedNibbles.dots(weight, tile, v, rounded.pairs, pairsAt, dots);
+      } else {
+        VectorRoundedBytes.dots(weight, tile, v, rounded.bytePairs, pairsAt, dots);
       }
-    }
-    for (int v = 0; v < TILE_ROWS; v += STRIP) {
-      VectorRoundedNibbles.combine(dots, v, scratch, v, rounded, rowAt, out, outOffset + v);
+      VectorRoundedBlocks.combine(
+          dots, v, scratch, v, rounded.scales, sums, rowAt, weight.blocks(), out, outOffset + v);
     }
   }
 

@@ -1,23 +1,18 @@
 package dev.kvfreeze.device.cpu;
 
-import static dev.kvfreeze.device.cpu.QuantizedWeight.DECODED_GROUP;
 import static dev.kvfreeze.device.cpu.RoundedRows.BLOCK_PAIRS;
 import static dev.kvfreeze.device.cpu.TiledWeight.TILE_ROWS;
-import static dev.kvfreeze.device.cpu.Vectors.FLOATS;
 import static dev.kvfreeze.device.cpu.Vectors.INTS;
 import static dev.kvfreeze.device.cpu.Vectors.LANES;
 import static dev.kvfreeze.device.cpu.Vectors.SHORTS;
 import static jdk.incubator.vector.VectorOperators.ADD;
 import static jdk.incubator.vector.VectorOperators.AND;
 import static jdk.incubator.vector.VectorOperators.ASHR;
-import static jdk.incubator.vector.VectorOperators.FMA;
-import static jdk.incubator.vector.VectorOperators.I2F;
 import static jdk.incubator.vector.VectorOperators.LSHL;
 import static jdk.incubator.vector.VectorOperators.LSHR;
 import static jdk.incubator.vector.VectorOperators.MUL;
 import static jdk.incubator.vector.VectorOperators.OR;
 
-import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.ShortVector;
 
@@ -144,56 +139,18 @@ final class VectorRoundedNibbles {
         .intoArray(dots, dotsAt);
   }
 
-  /**
-   * {@code out[row] = sum over blocks of scale * (activations' scale * dot) + minimum *
-   * activations' sum}, the two parts summed apart, for {@code 2 * LANES} rows.
-   *
-   * @param weightScales decoded, see {@link VectorScales}
-   * @param scalesAt where the rows' first scale lies
-   * @param rowAt where the scales and sums of the row of activations begin
-   */
-  static void combine(
-      int[] dots,
-      int dotsAt,
-      float[] weightScales,
-      int scalesAt,
-      RoundedRows x,
-      int rowAt,
-      float[] out,
-      int outAt) {
-    float[] scales = x.scales;
-    float[] sums = x.sums;
-    int blocks = x.blocks();
-    FloatVector product0 = FloatVector.zero(FLOATS);
-    FloatVector product1 = FloatVector.zero(FLOATS);
-    FloatVector offset0 = FloatVector.zero(FLOATS);
-    FloatVector offset1 = FloatVector.zero(FLOATS);
-    for (int block = 0; block < blocks; block++) {
-      FloatVector scale = FloatVector.broadcast(FLOATS, scales[rowAt + block]);
-      FloatVector sum = FloatVector.broadcast(FLOATS, sums[rowAt + block]);
-      int s = scalesAt + block * DECODED_GROUP;
-      int d = dotsAt + block * TILE_ROWS;
-      product0 =
-          FloatVector.fromArray(FLOATS, weightScales, s)
-              .lanewise(
-                  FMA,
-                  scale.lanewise(
-                      MUL, IntVector.fromArray(INTS, dots, d).convertShape(I2F, FLOATS, 0)),
-                  product0);
-      product1 =
-          FloatVector.fromArray(FLOATS, weightScales, s + LANES)
-              .lanewise(
-                  FMA,
-                  scale.lanewise(
-                      MUL, IntVector.fromArray(INTS, dots, d + LANES).convertShape(I2F, FLOATS, 0)),
-                  product1);
-      offset0 =
-          FloatVector.fromArray(FLOATS, weightScales, s + TILE_ROWS).lanewise(FMA, sum, offset0);
-      offset1 =
-          FloatVector.fromArray(FLOATS, weightScales, s + TILE_ROWS + LANES)
-              .lanewise(FMA, sum, offset1);
+  /** The dot products of every block of {@code 2 * LANES} rows of a tile. */
+  static void dots(
+      QuantizedWeight weight, int tile, int strip, int[] pairs, int pairsAt, int[] dots) {
+    int blocks = weight.blocks();
+    dots(weight.words, weight.quantsAt(tile) + strip, blocks, pairs, pairsAt, dots, strip);
+    if (blocks % 2 != 0) {
+      int last = blocks - 1;
+      int at = weight.blockAt(tile, last) + strip;
+      int x = pairsAt + last * BLOCK_PAIRS;
+      for (int v = 0; v < 2 * LANES; v += LANES) {
+        lastDots(weight.words, at + v, pairs, x, dots, last * TILE_ROWS + strip + v);
+      }
     }
-    product0.lanewise(ADD, offset0).intoArray(out, outAt);
-    product1.lanewise(ADD, offset1).intoArray(out, outAt + LANES);
   }
 }

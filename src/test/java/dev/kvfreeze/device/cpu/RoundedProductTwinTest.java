@@ -32,6 +32,7 @@ class RoundedProductTwinTest {
       RoundedRows scalar = rounded(SCALAR, x, 3, columns);
       RoundedRows vector = rounded(VECTOR, x, 3, columns);
       assertThat(vector.pairs).isEqualTo(scalar.pairs);
+      assertThat(vector.bytePairs).isEqualTo(scalar.bytePairs);
       assertThat(vector.scales).isEqualTo(scalar.scales);
       assertThat(vector.sums).isEqualTo(scalar.sums);
       int blocks = columns / 32;
@@ -70,7 +71,7 @@ class RoundedProductTwinTest {
   @ParameterizedTest
   @EnumSource(
       value = TensorType.class,
-      names = {"Q4_0", "Q4_1", "Q4_K"})
+      names = {"Q4_0", "Q4_1", "Q4_K", "Q5_0", "Q5_1", "Q5_K", "Q8_0"})
   void bothProvidersMultiplyAlikeAndNearTheExactProduct(TensorType type) {
     for (int rows : ROWS) {
       for (int columns : COLUMNS) {
