@@ -1,6 +1,7 @@
 package dev.kvfreeze.cache;
 
 import dev.kvfreeze.device.HeadPages;
+import dev.kvfreeze.device.PageMemory;
 import dev.kvfreeze.freeze.HeadView;
 import dev.kvfreeze.freeze.PageMover;
 import dev.kvfreeze.freeze.StepKind;
@@ -112,6 +113,11 @@ public final class SequenceCache implements AutoCloseable {
         neededPages * cache.pageBytes,
         (long) cache.pool.freePages() * cache.pageBytes,
         cache.poolBytes());
+  }
+
+  /** Where the pages are. */
+  PageMemory memory() {
+    return cache.memory;
   }
 
   /** The active pages of a layer by KV head, in order of position. */

@@ -135,6 +135,16 @@ final class BatchEngine implements Engine {
               + " with at least one for the output; shorten the document, raise "
               + "engine.contextLimit or take a model with a longer context");
     }
+    if (request.contextTokens() < 0 || request.contextTokens() >= prompt) {
+      throw new IllegalArgumentException(
+          "document "
+              + request.id()
+              + ": the context has "
+              + request.contextTokens()
+              + " tokens of a prompt of "
+              + prompt
+              + "; it must leave at least one for the question, or be 0 for a prompt in one piece");
+    }
     for (int token : request.promptTokens()) {
       if (token < 0 || token >= model.spec().vocabulary()) {
         throw new IllegalArgumentException(

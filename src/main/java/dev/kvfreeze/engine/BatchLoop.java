@@ -139,12 +139,18 @@ final class BatchLoop {
       return;
     }
     try {
-      document.cache().beginStep(StepKind.PREFILL);
-      int rows = transformer.forward(List.of(document.promptSlice(count)));
+      StepKind kind = document.nextKind();
+      document.cache().beginStep(kind);
+      int rows =
+          document.takePrefilled(count)
+              ? 0
+              : transformer.forward(List.of(document.promptSlice(count)));
       document.promptAdvanced(count);
       promptTokens += count;
       document.meter().beforeFreeze(document.cache().usage());
-      document.cache().endStep(StepKind.PREFILL);
+      if (document.policyDecides()) {
+        document.cache().endStep(kind);
+      }
       if (!document.prefilling()) {
         transformer.logitsOfRow(rows - 1);
       }

@@ -1,7 +1,9 @@
 package dev.kvfreeze.engine;
 
+import dev.kvfreeze.cache.PrefilledContext;
 import dev.kvfreeze.cache.SequenceCache;
 import dev.kvfreeze.device.LogitStatistics;
+import dev.kvfreeze.freeze.StepKind;
 import dev.kvfreeze.model.tokenizer.StreamingDecoder;
 import dev.kvfreeze.model.tokenizer.Tokenizer;
 import java.util.Arrays;
@@ -25,6 +27,7 @@ final class Document {
   private final StreamingDecoder decoder;
   private final StopStringMatcher stops;
   private final StringBuilder text = new StringBuilder();
+  private final Trial trial;
   private final int[] generated;
   private int generatedCount;
   private int promptRead;
@@ -37,6 +40,17 @@ final class Document {
       Tokenizer tokenizer,
       Set<Integer> endTokens,
       int contextLimit) {
+    this(request, result, tokenizer, endTokens, contextLimit, Trial.NONE);
+  }
+
+  Document(
+      GenerationRequest request,
+      CompletableFuture<Generation> result,
+      Tokenizer tokenizer,
+      Set<Integer> endTokens,
+      int contextLimit,
+      Trial trial) {
+    this.trial = trial;
     this.request = request;
     this.result = result;
     this.tokenizer = tokenizer;
@@ -53,7 +67,7 @@ final class Document {
 
   /** The same document from the beginning: its text will be the same, since its seed is. */
   Document restarted(int contextLimit) {
-    return new Document(request, result, tokenizer, endTokens, contextLimit);
+    return new Document(request, result, tokenizer, endTokens, contextLimit, trial);
   }
 
   GenerationRequest request() {
@@ -85,9 +99,40 @@ final class Document {
     return promptRead < request.promptTokens().length;
   }
 
-  /** The next tokens of the prompt, at most {@code chunk}; the cache must then be extended. */
+  /**
+   * The next tokens of the prompt, at most {@code chunk} and never over the end of the context; the
+   * cache must then be extended.
+   */
   int nextChunk(int chunk) {
-    return Math.min(chunk, request.promptTokens().length - promptRead);
+    int context = request.contextTokens();
+    int end = promptRead < context ? context : request.promptTokens().length;
+    int most = end - promptRead;
+    return trial.prefilled() == null || promptRead >= trial.prefilled().tokens()
+        ? Math.min(chunk, most)
+        : trial.prefilled().nextChunk(promptRead);
+  }
+
+  /** What the next chunk is: the prompt, or the question that follows a context. */
+  StepKind nextKind() {
+    return StepKind.PREFILL;
+  }
+
+  /**
+   * Takes the chunk's keys and values from a context that was read before; false when there is none
+   * and the model must read it.
+   */
+  boolean takePrefilled(int count) {
+    PrefilledContext prefilled = trial.prefilled();
+    if (prefilled == null || promptRead >= prefilled.tokens()) {
+      return false;
+    }
+    prefilled.writeTo(cache, promptRead, count);
+    return true;
+  }
+
+  /** Whether the policy decides after this chunk: always, but in a query-aware trial at the end. */
+  boolean policyDecides() {
+    return trial.decision() == PolicyTrials.Decision.EACH_CHUNK || !prefilling();
   }
 
   ForwardSlice promptSlice(int count) {
@@ -105,7 +150,7 @@ final class Document {
 
   /** Whether the sampler needs the logits themselves, beyond their statistics. */
   boolean wantsLogits() {
-    return sampler.needsLogits();
+    return sampler.needsLogits() || trial.observer() != null;
   }
 
   /** Takes the next token from the distribution; {@code logits} may be overwritten. */
@@ -121,8 +166,11 @@ final class Document {
     }
     meter.entropy(statistics.entropy());
     meter.step(generatedCount, cache.length(), cache.usage(), statistics.entropy());
-    int token = sampler.next(logits, statistics);
-    if (endTokens.contains(token)) {
+    if (trial.observer() != null) {
+      trial.observer().accept(statistics, logits, cache.usage());
+    }
+    int token = trial.forced(generatedCount, () -> sampler.next(logits, statistics));
+    if (endTokens.contains(token) && trial.forced() == null) {
       finish(FinishReason.STOP);
       return;
     }

@@ -11,6 +11,8 @@ import java.util.List;
  * @param sampling how to draw them
  * @param stopStrings texts that end the generation; what follows the first is cut with it
  * @param stepInterval a step record every so many generated tokens; 0 for none
+ * @param contextTokens leading tokens of the prompt that are read, and frozen, before the rest (the
+ *     question) is known: chunks stop exactly there; 0 when the prompt is one piece
  */
 public record GenerationRequest(
     String id,
@@ -18,4 +20,16 @@ public record GenerationRequest(
     int maxNewTokens,
     SamplingOptions sampling,
     List<String> stopStrings,
-    int stepInterval) {}
+    int stepInterval,
+    int contextTokens) {
+  /** A prompt in one piece. */
+  public GenerationRequest(
+      String id,
+      int[] promptTokens,
+      int maxNewTokens,
+      SamplingOptions sampling,
+      List<String> stopStrings,
+      int stepInterval) {
+    this(id, promptTokens, maxNewTokens, sampling, stopStrings, stepInterval, 0);
+  }
+}

@@ -85,6 +85,38 @@ public final class Transformer {
     this.logitOutputs = new Activations[] {logits};
   }
 
+  private Transformer(Transformer other, PageMemory memory) {
+    this.device = other.device;
+    this.spec = other.spec;
+    this.memory = memory;
+    this.maxRows = other.maxRows;
+    this.weights = other.weights;
+    this.positions = other.positions;
+    this.tokens = other.tokens;
+    this.residual = other.residual;
+    this.normed = other.normed;
+    this.blockOutput = other.blockOutput;
+    this.query = other.query;
+    this.key = other.key;
+    this.value = other.value;
+    this.attention = other.attention;
+    this.gate = other.gate;
+    this.up = other.up;
+    this.logits = other.logits;
+    this.qkvOutputs = other.qkvOutputs;
+    this.gateUpOutputs = other.gateUpOutputs;
+    this.blockOutputs = other.blockOutputs;
+    this.logitOutputs = other.logitOutputs;
+  }
+
+  /**
+   * The same transformer on the pages of another cache. Weights and working memory are shared, so
+   * only one of the two may be in use at a time.
+   */
+  public Transformer withMemory(PageMemory other) {
+    return new Transformer(this, other);
+  }
+
   /** Bytes of the weights on the device. */
   public long weightBytes() {
     return weights.residentBytes();
