@@ -26,8 +26,9 @@ def parse_arguments():
     parser = argparse.ArgumentParser(prog="jobs/kvfreeze benchmark", description=__doc__)
     parser.add_argument("--model", required=True, help="GGUF file")
     parser.add_argument("--text", default=ROOT / "jobs/samples", help="text file or folder to cut prompts from")
-    parser.add_argument("--contexts", default="128,2048,8128", help="prompt lengths in tokens")
-    parser.add_argument("--decode-tokens", type=int, default=64)
+    parser.add_argument("--contexts", default="128,512,2048,7936", help="prompt lengths in tokens")
+    parser.add_argument("--decode-tokens", type=int, default=256)
+    parser.add_argument("--warm-up-seconds", type=float, default=6, help="before ours is measured (JIT compilation)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=5, help="fresh processes of each side")
     parser.add_argument("--repeats", type=int, default=3, help="measurements a process and context")
@@ -81,7 +82,7 @@ def ours(arguments, java, policy, text):
         + ["--model", arguments.model, "--text", str(text), "--threads", str(arguments.threads)]
         + ["--policy", policy, "--page-tokens", page_tokens, "--contexts", arguments.contexts]
         + ["--decode-tokens", str(arguments.decode_tokens), "--repeats", str(arguments.repeats)]
-        + ["--batch", str(arguments.batch)],
+        + ["--batch", str(arguments.batch), "--warm-up-seconds", str(arguments.warm_up_seconds)],
         f"kvfreeze {policy} ({java})",
     )
 
@@ -178,7 +179,8 @@ def main():
             f"Machine: {machine()}. Date: {datetime.date.today()}. Model: {pathlib.Path(arguments.model).name}.",
             f"{arguments.threads} threads, {arguments.rounds} fresh processes of each side in turn, "
             f"kernels {provider}, {arguments.batch} document(s) at a time. Other programs used at most "
-            f"{busiest:.0%} of the processors before a round.",
+            f"{busiest:.0%} of the processors before a round. A JVM generates for {arguments.warm_up_seconds:g} s before it "
+            f"is measured; {arguments.decode_tokens} tokens are decoded a measurement.",
             "",
             "Command: `jobs/kvfreeze benchmark " + " ".join(sys.argv[1:]) + "`",
             "",

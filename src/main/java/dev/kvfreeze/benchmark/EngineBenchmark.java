@@ -64,6 +64,12 @@ public final class EngineBenchmark implements Callable<Integer> {
       description = "of each context; the median counts")
   private int repeats;
 
+  @Option(
+      names = "--warm-up-seconds",
+      defaultValue = "6",
+      description = "before the first measurement, with the same engine")
+  private double warmUpSeconds;
+
   @Option(names = "--batch", defaultValue = "1", description = "documents at a time")
   private int batch;
 
@@ -83,8 +89,7 @@ public final class EngineBenchmark implements Callable<Integer> {
     try (Engine engine = Engines.open(model, options, policyOptions, policy, threads)) {
       double loadMillis = (System.nanoTime() - start) / 1e6;
       int[] tokens = model.tokenizer().encode(Files.readString(textFile), SpecialTokens.AS_TEXT);
-      run(engine, tokens, 64, 32);
-      run(engine, tokens, 512, 32);
+      warmUp(engine, tokens);
       StringJoiner prefill = new StringJoiner(",", "{", "}");
       StringJoiner decode = new StringJoiner(",", "{", "}");
       for (int context : contexts) {
@@ -112,6 +117,17 @@ public final class EngineBenchmark implements Callable<Integer> {
           decode);
     }
     return 0;
+  }
+
+  /**
+   * Until the kernels are compiled: the last compilations come after some thousand calls a kernel,
+   * which a job of documents reaches within its first document.
+   */
+  private void warmUp(Engine engine, int[] tokens) throws Exception {
+    long end = System.nanoTime() + (long) (warmUpSeconds * 1e9);
+    do {
+      run(engine, tokens, Math.min(512, tokens.length), 128);
+    } while (System.nanoTime() < end);
   }
 
   private record Rates(double prefill, double decode) {}

@@ -8,6 +8,7 @@ import dev.kvfreeze.device.Device;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.device.PageMemory;
 import dev.kvfreeze.device.cpu.CpuDevice;
+import dev.kvfreeze.device.cpu.DecodeActivations;
 import dev.kvfreeze.freeze.FreezePolicies;
 import dev.kvfreeze.freeze.FreezePolicy;
 import dev.kvfreeze.freeze.PolicyOptions;
@@ -30,8 +31,19 @@ public final class Engines {
       PolicyOptions policyOptions,
       String policyName,
       int threads) {
-    return open(
-        model, CpuDevice.open(threads), options, FreezePolicies.create(policyName, policyOptions));
+    return open(model, options, policyOptions, policyName, threads, DecodeActivations.INT8);
+  }
+
+  /** The same with a choice of what decode steps multiply. */
+  public static Engine open(
+      LanguageModel model,
+      EngineOptions options,
+      PolicyOptions policyOptions,
+      String policyName,
+      int threads,
+      DecodeActivations decodeActivations) {
+    FreezePolicy policy = FreezePolicies.create(policyName, policyOptions);
+    return open(model, CpuDevice.open(threads, decodeActivations), options, policy);
   }
 
   /** An engine on a given device, which it closes with itself. */

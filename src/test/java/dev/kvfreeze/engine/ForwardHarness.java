@@ -104,6 +104,25 @@ final class ForwardHarness implements AutoCloseable {
     return Math.exp(sum / (tokens.length - 1));
   }
 
+  /** The same in decode steps, a token at a time. */
+  double decodePerplexity(int[] tokens) {
+    double sum = 0;
+    float[] logits = new float[transformer.spec().vocabulary()];
+    try (SequenceCache sequence = open()) {
+      for (int at = 0; at < tokens.length - 1; at++) {
+        sequence.extend(1);
+        sequence.beginStep(StepKind.DECODE);
+        transformer.forward(List.of(new ForwardSlice(sequence, tokens, at, 1)));
+        sequence.endStep(StepKind.DECODE);
+        transformer.logitsOfRows(1);
+        LogitStatistics statistics = transformer.statistics(0);
+        transformer.readLogits(0, logits);
+        sum += statistics.logSumExp() - logits[tokens[at + 1]];
+      }
+    }
+    return Math.exp(sum / (tokens.length - 1));
+  }
+
   @Override
   public void close() {
     cache.close();

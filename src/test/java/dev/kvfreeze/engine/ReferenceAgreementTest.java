@@ -77,6 +77,19 @@ class ReferenceAgreementTest {
     }
   }
 
+  /** Decode steps round their activations to 8 bits. */
+  @ParameterizedTest
+  @ValueSource(strings = {ReferenceData.SMOLLM2, ReferenceData.GEMMA3})
+  void perplexityOfDecodeStepsIsTheExactOne(String name) {
+    ReferenceData reference = ReferenceData.of(name);
+    try (LanguageModel model = open(name);
+        ForwardHarness harness = new ForwardHarness(model, KvFormat.BF16, 16)) {
+      double perplexity = harness.decodePerplexity(reference.tokens("perplexity"));
+      assertThat(perplexity)
+          .isCloseTo(reference.exact().get("perplexity").doubleValue(), withinPercentage(0.5));
+    }
+  }
+
   @ParameterizedTest
   @ValueSource(strings = {ReferenceData.SMOLLM2, ReferenceData.GEMMA3})
   void greedyTokensAreLlamaCppsUpToItsOwnDoubt(String name) {

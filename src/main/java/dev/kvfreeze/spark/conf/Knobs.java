@@ -4,6 +4,7 @@ import static dev.kvfreeze.spark.conf.Knob.Effect.RESULT;
 import static dev.kvfreeze.spark.conf.Knob.Effect.RUNNING;
 
 import dev.kvfreeze.device.KvFormat;
+import dev.kvfreeze.device.cpu.DecodeActivations;
 import dev.kvfreeze.freeze.PolicyOptions;
 import java.time.Duration;
 import java.util.LinkedHashMap;
@@ -261,6 +262,15 @@ public final class Knobs {
           "0",
           RUNNING,
           "Threads that compute on a CPU; 0 for the executor's cores.");
+  public static final Knob<DecodeActivations> DECODE_ACTIVATIONS =
+      Knob.of(
+          "engine.decodeActivations",
+          KnobTypes.choice(DecodeActivations.class),
+          "",
+          "int8",
+          RESULT,
+          "What a CPU multiplies quantised weights by while it generates: activations rounded to 8"
+              + " bits in blocks of 32, or exact ones, slower. Prompts are always read exactly.");
   public static final Knob<String> REQUIRED_PROVIDER =
       Knob.of(
           "engine.requiredProvider",
@@ -356,6 +366,7 @@ public final class Knobs {
             MAX_BATCH,
             THREADS,
             REQUIRED_PROVIDER,
+            DECODE_ACTIVATIONS,
             ENGINE_FACTORY,
             ERROR_BUDGET,
             PROGRESS_INTERVAL,

@@ -31,7 +31,8 @@ public final class ModelEngineFactory implements EngineFactory {
           engineOptions(settings, resources.localDirectory()),
           policyOptions(settings),
           settings.value(Knobs.POLICY),
-          threads == 0 ? resources.cores() : threads);
+          threads == 0 ? resources.cores() : threads,
+          settings.value(Knobs.DECODE_ACTIVATIONS));
     } catch (RuntimeException | Error e) {
       model.close();
       throw e;
