@@ -7,8 +7,10 @@ package dev.kvfreeze.cache;
  * @param frozenPages pages in the cold store only, all layers and heads
  * @param activeTokens tokens a head attends to, mean over layers and heads
  * @param frozenTokens tokens a head has frozen, mean over layers and heads
- * @param residentBytes of the active pages
+ * @param residentBytes of the active pages and the sketches
  * @param coldBytes in the cold store, backups of active pages included
+ * @param peakActiveTokens most that were active so far, pages that pass through included
+ * @param peakResidentBytes most bytes that were resident so far
  */
 public record CacheUsage(
     long activePages,
@@ -16,4 +18,6 @@ public record CacheUsage(
     double activeTokens,
     double frozenTokens,
     long residentBytes,
-    long coldBytes) {}
+    long coldBytes,
+    double peakActiveTokens,
+    long peakResidentBytes) {}

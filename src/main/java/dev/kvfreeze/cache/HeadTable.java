@@ -1,7 +1,7 @@
 package dev.kvfreeze.cache;
 
 import dev.kvfreeze.device.HeadPages;
-import dev.kvfreeze.freeze.HeadPolicy;
+import dev.kvfreeze.device.KeySketches;
 import java.util.Arrays;
 
 /**
@@ -13,7 +13,10 @@ final class HeadTable {
   static final int NONE = -1;
 
   final int layer;
-  final HeadPolicy policy;
+
+  /** Sketches of its first pages, or null when the policy wants none. */
+  final KeySketches sketches;
+
   final HeadPages pages = new HeadPages();
   int count;
   int[] slots = new int[16];
@@ -25,18 +28,32 @@ final class HeadTable {
   /** First logical page that moved since the list was rebuilt. */
   private int firstMoved = Integer.MAX_VALUE;
 
-  HeadTable(int layer, HeadPolicy policy) {
+  HeadTable(int layer, KeySketches sketches) {
     this.layer = layer;
-    this.policy = policy;
+    this.sketches = sketches;
   }
 
-  /** Adds an active page at the end. */
-  void append(int slot, int firstPosition) {
+  /** Adds a page that has no slot yet. */
+  void appendUnwritten() {
+    ensureOneMore();
+    slots[count] = NONE;
+    handles[count] = NONE;
+    listed[count] = NONE;
+    moved(count);
+    count++;
+  }
+
+  private void ensureOneMore() {
     if (count == slots.length) {
       slots = Arrays.copyOf(slots, 2 * count);
       handles = Arrays.copyOf(handles, 2 * count);
       listed = Arrays.copyOf(listed, 2 * count);
     }
+  }
+
+  /** Adds an active page at the end. */
+  void append(int slot, int firstPosition) {
+    ensureOneMore();
     slots[count] = slot;
     handles[count] = NONE;
     int index = pages.count;
@@ -56,6 +73,10 @@ final class HeadTable {
   float mass(int page) {
     int index = listed[page];
     return index >= 0 && slots[page] >= 0 && pages.wantMass ? pages.mass[index] : 0;
+  }
+
+  float estimate(int page) {
+    return sketches != null && page < sketches.pages ? sketches.mass[page] : 0;
   }
 
   void moved(int page) {

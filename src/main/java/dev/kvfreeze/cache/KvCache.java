@@ -1,6 +1,8 @@
 package dev.kvfreeze.cache;
 
+import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.PageMemory;
+import dev.kvfreeze.freeze.CacheShape;
 import dev.kvfreeze.freeze.FreezePolicy;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
@@ -18,6 +20,7 @@ public final class KvCache implements AutoCloseable {
   final int kvHeads;
   final int pageTokens;
   final int pageBytes;
+  final CacheShape shape;
   private final ColdStore cold;
   private final int[] staging;
   private final Set<SequenceCache> open = new LinkedHashSet<>();
@@ -45,6 +48,14 @@ public final class KvCache implements AutoCloseable {
     this.kvHeads = kvHeads;
     this.pageTokens = memory.layout().pageTokens();
     this.pageBytes = memory.layout().pageBytes();
+    int planes = policy.sketchPlanes();
+    this.shape =
+        new CacheShape(
+            layers,
+            kvHeads,
+            pageTokens,
+            pageBytes,
+            planes == 0 ? 0 : KeySketches.bytesPerToken(memory.layout().headSize(), planes));
     this.staging = new int[memory.layout().wordsPerPage()];
   }
 
@@ -63,9 +74,18 @@ public final class KvCache implements AutoCloseable {
     return memory;
   }
 
-  /** Bytes of the active pages of all sequences. */
+  /** Bytes of the active pages and the sketches of all sequences. */
   public long residentBytes() {
-    return (long) pool.usedPages() * pageBytes;
+    long bytes = (long) pool.usedPages() * pageBytes;
+    for (SequenceCache sequence : open) {
+      bytes += sequence.sketchBytes();
+    }
+    return bytes;
+  }
+
+  /** The sizes that policies are told. */
+  public CacheShape shape() {
+    return shape;
   }
 
   /** Most bytes of active pages. */
@@ -81,6 +101,17 @@ public final class KvCache implements AutoCloseable {
   /** Bytes of the pages of a sequence with so many active tokens in every head. */
   public long bytesFor(int tokens) {
     return pagesFor(tokens) * layers * kvHeads * pageBytes;
+  }
+
+  /** Bytes of the sketches of a sequence of so many tokens. */
+  public long sketchBytesFor(int tokens) {
+    return (long) tokens * shape.sketchBytesPerToken() * layers * kvHeads;
+  }
+
+  /** Empty sketches of a head, or null when the policy wants none. */
+  KeySketches newSketches() {
+    int planes = policy.sketchPlanes();
+    return planes == 0 ? null : new KeySketches(memory.layout().headSize(), pageTokens, planes);
   }
 
   long pagesFor(int tokens) {

@@ -1,9 +1,14 @@
 package dev.kvfreeze.cache;
 
+import dev.kvfreeze.device.Device;
 import dev.kvfreeze.device.HeadPages;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.device.PageMemory;
+import dev.kvfreeze.device.SketchedPage;
+import dev.kvfreeze.freeze.StepKind;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 
 /**
  * The keys and values of a context that the full cache has read, and the attention mass of each of
@@ -123,7 +128,7 @@ public final class PrefilledContext {
    * Writes tokens {@code [from, from + count)} into the newest places of a sequence that has been
    * extended for them, and the chunk's mass where its policy wants it.
    */
-  public void writeTo(SequenceCache sequence, int from, int count) {
+  public void writeTo(SequenceCache sequence, int from, int count, Device device) {
     if (sequence.length() != from + count || from + count > tokens) {
       throw new IllegalArgumentException(
           "tokens "
@@ -138,7 +143,9 @@ public final class PrefilledContext {
     PageMemory memory = sequence.memory();
     int[] page = new int[memory.layout().wordsPerPage()];
     int chunk = Arrays.binarySearch(chunkEnds, 0, chunks, from + count);
+    List<SketchedPage> unsketched = new ArrayList<>();
     for (int layer = 0; layer < layers; layer++) {
+      sequence.openLayer(layer, from);
       for (int head = 0; head < kvHeads; head++) {
         HeadPages pages = sequence.pages(layer)[head];
         int index = layer * kvHeads + head;
@@ -150,6 +157,12 @@ public final class PrefilledContext {
           }
         }
       }
+      unsketched.clear();
+      sequence.collectUnsketched(layer, unsketched);
+      if (!unsketched.isEmpty()) {
+        device.sketchKeys(memory, unsketched);
+      }
+      sequence.closeLayer(layer, StepKind.PREFILL);
     }
   }
 

@@ -1,10 +1,14 @@
 package dev.kvfreeze.cache;
 
 import dev.kvfreeze.device.HeadPages;
+import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.PageMemory;
+import dev.kvfreeze.device.SketchedPage;
 import dev.kvfreeze.freeze.HeadView;
 import dev.kvfreeze.freeze.PageMover;
+import dev.kvfreeze.freeze.SequencePolicy;
 import dev.kvfreeze.freeze.StepKind;
+import java.util.List;
 
 /**
  * The KV cache of one document: a page table by layer and KV head. A step is {@link #extend},
@@ -14,6 +18,9 @@ public final class SequenceCache implements AutoCloseable {
   private static final int NONE = HeadTable.NONE;
   private static final int[] NO_SLOTS = {};
 
+  /** Keys whose mean is worth subtracting from all later ones. */
+  private static final int CENTRE_TOKENS = 64;
+
   private final KvCache cache;
   private final String id;
   private final int pageTokens;
@@ -21,6 +28,8 @@ public final class SequenceCache implements AutoCloseable {
   private final HeadPages[][] pages;
   private final Moves moves = new Moves();
   private final boolean mayFreeze;
+  private final SequencePolicy policy;
+  private final PassingPages passing;
   private int length;
 
   /** Logical pages below this were offered to the cold store when they filled. */
@@ -31,6 +40,12 @@ public final class SequenceCache implements AutoCloseable {
   private long frozenTotal;
   private long thawedTotal;
   private long backedUpTotal;
+
+  /** Pages that came in from the cold store for one layer's attention only. */
+  private long passedTotal;
+
+  private long peakActivePages;
+  private long peakResidentBytes;
   private long deferredThaws;
   private String warning;
   private boolean closed;
@@ -40,13 +55,15 @@ public final class SequenceCache implements AutoCloseable {
     this.id = id;
     this.pageTokens = cache.pageTokens;
     this.mayFreeze = cache.policy.mayFreeze();
+    this.policy = cache.policy.sequence(cache.shape);
     this.tables = new HeadTable[cache.layers * cache.kvHeads];
     this.pages = new HeadPages[cache.layers][cache.kvHeads];
     for (int i = 0; i < tables.length; i++) {
       int layer = i / cache.kvHeads;
-      tables[i] = new HeadTable(layer, cache.policy.head());
+      tables[i] = new HeadTable(layer, cache.newSketches());
       pages[layer][i % cache.kvHeads] = tables[i].pages;
     }
+    this.passing = new PassingPages();
   }
 
   /** Tokens in the sequence, those of the present forward pass included. */
@@ -55,11 +72,13 @@ public final class SequenceCache implements AutoCloseable {
   }
 
   /**
-   * Makes room for more tokens at the end in every layer and head, or changes nothing.
+   * Makes room for more tokens at the end in every layer and head, or changes nothing. When the
+   * policy reads a long prompt with passing pages, the room is one layer's, and {@link #openLayer}
+   * takes it.
    *
    * @throws PoolExhaustedException when the pool has too few free pages
    */
-  public void extend(int tokens) {
+  public void extend(int tokens, StepKind kind) {
     requireOpen();
     if (tokens < 0) {
       throw new IllegalArgumentException(id + ": cannot extend by " + tokens + " tokens");
@@ -67,6 +86,11 @@ public final class SequenceCache implements AutoCloseable {
     int newLength = Math.addExact(length, tokens);
     int oldPages = pageCount();
     int newPages = (int) cache.pagesFor(newLength) - oldPages;
+    if (kind != StepKind.DECODE && policy.streams(newLength)) {
+      passing.extend(newLength, newPages);
+      return;
+    }
+    requireNoneUnwritten();
     long needed = (long) newPages * tables.length;
     if (needed > cache.pool.freePages()) {
       throw exhausted(tokens + " tokens", needed);
@@ -81,6 +105,11 @@ public final class SequenceCache implements AutoCloseable {
       table.fill(firstChanged, pageTokens, newLength);
     }
     length = newLength;
+  }
+
+  /** The same for a decode step. */
+  public void extend(int tokens) {
+    extend(tokens, StepKind.DECODE);
   }
 
   private int[] acquire(int count) {
@@ -125,6 +154,66 @@ public final class SequenceCache implements AutoCloseable {
     return pages[layer];
   }
 
+  /**
+   * Before the attention of a layer: while a prompt passes through, brings in the layer's cold
+   * pages that hold tokens at or after {@code firstVisible}.
+   */
+  public void openLayer(int layer, int firstVisible) {
+    if (passing.active) {
+      passing.open(layer, firstVisible);
+    }
+  }
+
+  /** The pages of a layer that have filled and are not sketched yet, for the device to sketch. */
+  public void collectUnsketched(int layer, List<SketchedPage> into) {
+    int full = length / pageTokens;
+    for (int i = layer * cache.kvHeads; i < (layer + 1) * cache.kvHeads; i++) {
+      HeadTable table = tables[i];
+      KeySketches sketches = table.sketches;
+      if (sketches == null
+          || sketches.pages >= full
+          || (sketches.centre == null && full * pageTokens < CENTRE_TOKENS)) {
+        continue;
+      }
+      sketches.ensure(full);
+      for (int page = sketches.pages; page < full; page++) {
+        into.add(new SketchedPage(sketches, page, table.slots[page]));
+      }
+    }
+  }
+
+  /** After the attention of a layer: while a prompt passes through, its pages leave again. */
+  public void closeLayer(int layer, StepKind kind) {
+    if (passing.active) {
+      passing.close(layer, kind);
+    }
+  }
+
+  /** Whether the sketches of a layer shall be scored in this decode step. */
+  public boolean wantsEstimates(int layer) {
+    return frozenPages > 0
+        && tables[layer * cache.kvHeads].sketches != null
+        && policy.wantsEstimates(layer);
+  }
+
+  /** The sketches of a layer by KV head. */
+  public KeySketches[] sketches(int layer) {
+    KeySketches[] sketches = new KeySketches[cache.kvHeads];
+    for (int i = 0; i < sketches.length; i++) {
+      sketches[i] = tables[layer * cache.kvHeads + i].sketches;
+    }
+    return sketches;
+  }
+
+  /** Once the sketches of a layer have been scored: thaws what the policy wants back. */
+  public void recall(int layer) {
+    for (int i = layer * cache.kvHeads; i < (layer + 1) * cache.kvHeads; i++) {
+      moves.look(tables[i]);
+      policy.recall(i, moves, moves);
+      tables[i].relist(pageTokens, length);
+    }
+  }
+
   /** Before a forward pass: asks the kernel for attention mass where the policy wants it. */
   public void beginStep(StepKind kind) {
     requireOpen();
@@ -140,11 +229,42 @@ public final class SequenceCache implements AutoCloseable {
     if (!mayFreeze) {
       return;
     }
-    backUpFilled();
-    for (HeadTable table : tables) {
-      moves.look(table);
-      table.policy.step(kind, moves, moves);
-      table.relist(pageTokens, length);
+    notePeak();
+    if (passing.active) {
+      passing.end();
+    } else {
+      backUpFilled();
+      if (cache.policy.wantsMass(kind)) {
+        for (int i = 0; i < tables.length; i++) {
+          moves.look(tables[i]);
+          policy.observe(i, kind, moves);
+        }
+      }
+    }
+    moves.look(tables[0]);
+    policy.balance(kind, moves);
+    for (int i = 0; i < tables.length; i++) {
+      moves.look(tables[i]);
+      policy.step(i, kind, moves, moves);
+      tables[i].relist(pageTokens, length);
+    }
+    notePeak();
+  }
+
+  private void notePeak() {
+    long active = (long) pageCount() * tables.length - frozenPages;
+    peakActivePages = Math.max(peakActivePages, active);
+    peakResidentBytes = Math.max(peakResidentBytes, active * cache.pageBytes + sketchBytes());
+  }
+
+  /** Bytes of the sketches. */
+  long sketchBytes() {
+    return passing.sketchBytes();
+  }
+
+  private void requireNoneUnwritten() {
+    if (passing.active) {
+      throw new IllegalStateException(id + ": the last forward pass has not ended");
     }
   }
 
@@ -223,9 +343,12 @@ public final class SequenceCache implements AutoCloseable {
         forget(table, full);
         table.moved(full);
       }
-      table.policy.truncate(full);
+      if (table.sketches != null) {
+        table.sketches.cut(full);
+      }
       table.relist(pageTokens, newLength);
     }
+    policy.truncate(full);
     length = newLength;
     offered = Math.min(offered, full);
   }
@@ -285,8 +408,10 @@ public final class SequenceCache implements AutoCloseable {
         frozenPages,
         length - frozenTokens,
         frozenTokens,
-        activePages * cache.pageBytes,
-        coldPages * cache.pageBytes);
+        activePages * cache.pageBytes + sketchBytes(),
+        coldPages * cache.pageBytes,
+        Math.max(peakActivePages, activePages) * (double) pageTokens / tables.length,
+        Math.max(peakResidentBytes, activePages * cache.pageBytes + sketchBytes()));
   }
 
   /** What the sequence has moved since it was opened. */
@@ -295,7 +420,7 @@ public final class SequenceCache implements AutoCloseable {
         frozenTotal,
         thawedTotal,
         backedUpTotal * cache.pageBytes,
-        thawedTotal * cache.pageBytes,
+        (thawedTotal + passedTotal) * cache.pageBytes,
         deferredThaws);
   }
 
@@ -322,6 +447,9 @@ public final class SequenceCache implements AutoCloseable {
       }
       table.cut(0);
       table.relist(pageTokens, 0);
+      if (table.sketches != null) {
+        table.sketches.release();
+      }
     }
     length = 0;
     offered = 0;
@@ -364,6 +492,16 @@ public final class SequenceCache implements AutoCloseable {
     }
 
     @Override
+    public long activePages() {
+      return (long) SequenceCache.this.pageCount() * tables.length - frozenPages;
+    }
+
+    @Override
+    public float estimate(int page) {
+      return table.estimate(page);
+    }
+
+    @Override
     public int activeTokens() {
       return activeTokens;
     }
@@ -382,7 +520,8 @@ public final class SequenceCache implements AutoCloseable {
     public void freeze(int page) {
       HeadTable head = table;
       boolean full = (page + 1L) * pageTokens <= length;
-      if (!full || head.slots[page] < 0 || !backUp(head, page)) {
+      boolean findable = head.sketches == null || page < head.sketches.pages;
+      if (!full || !findable || head.slots[page] < 0 || !backUp(head, page)) {
         return;
       }
       cache.pool.release(head.slots[page]);
@@ -402,6 +541,99 @@ public final class SequenceCache implements AutoCloseable {
         return;
       }
       SequenceCache.this.thaw(table, page);
+    }
+  }
+
+  /**
+   * Exact reading of a prompt that does not fit: when a chunk reaches a layer, the layer's cold
+   * pages come in, have part in its attention, and leave again. Resident are the sketches, one
+   * layer, and the last page of each head where it is not full.
+   */
+  private final class PassingPages {
+    boolean active;
+
+    /** Adds pages without slots. The pool must hold a whole layer and the heads' last pages. */
+    void extend(int newLength, int newPages) {
+      long needed = cache.pagesFor(newLength) * cache.kvHeads + tables.length;
+      if (needed > cache.pool.freePages()) {
+        throw exhausted("passing a layer's pages", needed);
+      }
+      active = true;
+      for (HeadTable table : tables) {
+        for (int page = 0; page < newPages; page++) {
+          table.appendUnwritten();
+        }
+        table.moved(length / pageTokens);
+      }
+      frozenPages += (long) newPages * tables.length;
+      length = newLength;
+    }
+
+    void open(int layer, int firstVisible) {
+      for (int i = layer * cache.kvHeads; i < (layer + 1) * cache.kvHeads; i++) {
+        HeadTable table = tables[i];
+        for (int page = firstVisible / pageTokens; page < table.count; page++) {
+          if (table.slots[page] < 0) {
+            bringIn(table, page);
+          }
+        }
+        table.relist(pageTokens, length);
+      }
+      notePeak();
+    }
+
+    private void bringIn(HeadTable table, int page) {
+      int slot = cache.pool.acquire();
+      if (table.handles[page] >= 0) {
+        try {
+          cache.bringBack(table.handles[page], slot);
+        } catch (RuntimeException e) {
+          cache.pool.release(slot);
+          throw e;
+        }
+        passedTotal++;
+      }
+      table.slots[page] = slot;
+      table.moved(page);
+      frozenPages--;
+    }
+
+    void close(int layer, StepKind kind) {
+      int full = length / pageTokens;
+      boolean observed = cache.policy.wantsMass(kind);
+      for (int i = layer * cache.kvHeads; i < (layer + 1) * cache.kvHeads; i++) {
+        HeadTable table = tables[i];
+        if (observed) {
+          moves.look(table);
+          policy.observe(i, kind, moves);
+        }
+        int findable = table.sketches == null ? full : Math.min(full, table.sketches.pages);
+        for (int page = 0; page < findable; page++) {
+          if (table.slots[page] >= 0 && backUp(table, page)) {
+            cache.pool.release(table.slots[page]);
+            table.slots[page] = NONE;
+            table.moved(page);
+            frozenPages++;
+          }
+        }
+        table.relist(pageTokens, length);
+      }
+    }
+
+    /** Pages that never were active for a step of output count as frozen once. */
+    void end() {
+      active = false;
+      int full = length / pageTokens;
+      frozenTotal += (long) Math.max(0, full - offered) * tables.length;
+      offered = full;
+    }
+
+    long sketchBytes() {
+      long bytes = 0;
+      for (HeadTable table : tables) {
+        bytes += table.sketches == null ? 0 : table.sketches.bytes();
+      }
+      return bytes;
     }
   }
 }

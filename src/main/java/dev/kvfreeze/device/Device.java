@@ -87,6 +87,15 @@ public interface Device extends AutoCloseable {
       List<AttentionSegment> segments,
       Activations out);
 
+  /** Sketches the keys of full pages; a target's first call also finds its centre. */
+  void sketchKeys(PageMemory memory, List<SketchedPage> pages);
+
+  /**
+   * Estimates from the sketches alone how much attention each row would give to each page, frozen
+   * or not, and fills {@link KeySketches#mass}: a softmax over the sketched tokens.
+   */
+  void scoreSketches(Activations queries, AttentionShape shape, List<SketchSegment> segments);
+
   /** Statistics of one row of logits. */
   LogitStatistics logitStatistics(Activations logits, int row);
 

@@ -1,6 +1,7 @@
 package dev.kvfreeze.engine;
 
 import dev.kvfreeze.cache.KvCache;
+import dev.kvfreeze.freeze.ExpectedLengths;
 import dev.kvfreeze.freeze.FreezePolicy;
 
 /**
@@ -21,9 +22,11 @@ final class Admission {
 
   /** KV bytes that the document is predicted to hold at its peak. */
   long predictedBytes(Document document) {
-    return cache.bytesFor(
-        policy.peakActiveTokens(
-            document.request().promptTokens().length, document.maxNewTokens(), chunkTokens));
+    ExpectedLengths lengths =
+        new ExpectedLengths(
+            document.request().promptTokens().length, document.maxNewTokens(), chunkTokens);
+    return cache.bytesFor(policy.peakActiveTokens(lengths, cache.shape()))
+        + cache.sketchBytesFor(lengths.total());
   }
 
   boolean fits(Document document) {

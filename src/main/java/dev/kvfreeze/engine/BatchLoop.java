@@ -24,6 +24,7 @@ final class BatchLoop {
   private final int chunkTokens;
   private final int maxBatch;
   private final int contextLimit;
+  private final int observedTokens;
   private final Admission admission;
   private final float[] logits;
   private final List<Document> running = new ArrayList<>();
@@ -51,6 +52,7 @@ final class BatchLoop {
     this.chunkTokens = options.prefillChunk();
     this.maxBatch = options.maxBatch();
     this.contextLimit = contextLimit;
+    this.observedTokens = Math.min(policy.observedTokens(), chunkTokens);
     this.admission = new Admission(cache, policy, chunkTokens);
     this.logits = new float[transformer.spec().vocabulary()];
   }
@@ -134,17 +136,17 @@ final class BatchLoop {
 
   private void prefillChunk(Document document) {
     long start = System.nanoTime();
-    int count = document.nextChunk(chunkTokens);
-    if (!extend(document, count)) {
+    int count = document.nextChunk(chunkTokens, observedTokens);
+    StepKind kind = document.kindOf(count);
+    if (!extend(document, count, kind)) {
       return;
     }
     try {
-      StepKind kind = document.nextKind();
       document.cache().beginStep(kind);
       int rows =
-          document.takePrefilled(count)
+          document.takePrefilled(count, transformer.device())
               ? 0
-              : transformer.forward(List.of(document.promptSlice(count)));
+              : transformer.forward(List.of(document.promptSlice(count)), kind);
       document.promptAdvanced(count);
       promptTokens += count;
       document.meter().beforeFreeze(document.cache().usage());
@@ -169,7 +171,7 @@ final class BatchLoop {
     slices.clear();
     decoding.clear();
     for (Document document : List.copyOf(running)) {
-      if (extend(document, 1)) {
+      if (extend(document, 1, StepKind.DECODE)) {
         document.cache().beginStep(StepKind.DECODE);
         slices.add(document.decodeSlice());
         decoding.add(document);
@@ -179,7 +181,7 @@ final class BatchLoop {
       return;
     }
     try {
-      transformer.logitsOfRows(transformer.forward(slices));
+      transformer.logitsOfRows(transformer.forward(slices, StepKind.DECODE));
       for (Document document : decoding) {
         document.meter().beforeFreeze(document.cache().usage());
         document.cache().endStep(StepKind.DECODE);
@@ -218,9 +220,9 @@ final class BatchLoop {
    * (thawed pages can exceed the prediction), the document gives its pages back and starts over
    * once another has left; alone in the pool it fails.
    */
-  private boolean extend(Document document, int tokens) {
+  private boolean extend(Document document, int tokens, StepKind kind) {
     try {
-      document.cache().extend(tokens);
+      document.cache().extend(tokens, kind);
       return true;
     } catch (PoolExhaustedException e) {
       if (running.size() == 1) {

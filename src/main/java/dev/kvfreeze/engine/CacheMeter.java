@@ -38,7 +38,7 @@ final class CacheMeter {
   /** Called while a step's pages are all allocated and before the policy frees any. */
   void beforeFreeze(CacheUsage usage) {
     peakActiveTokens = Math.max(peakActiveTokens, usage.activeTokens());
-    peakResidentBytes = Math.max(peakResidentBytes, usage.residentBytes());
+    peakResidentBytes = Math.max(peakResidentBytes, usage.peakResidentBytes());
   }
 
   void prefilled(long nanos) {

@@ -2,6 +2,7 @@ package dev.kvfreeze.engine;
 
 import dev.kvfreeze.cache.PrefilledContext;
 import dev.kvfreeze.cache.SequenceCache;
+import dev.kvfreeze.device.Device;
 import dev.kvfreeze.device.LogitStatistics;
 import dev.kvfreeze.freeze.StepKind;
 import dev.kvfreeze.model.tokenizer.StreamingDecoder;
@@ -100,33 +101,40 @@ final class Document {
   }
 
   /**
-   * The next tokens of the prompt, at most {@code chunk} and never over the end of the context; the
-   * cache must then be extended.
+   * The next tokens of the prompt, at most {@code chunk}, never over the end of the context, and
+   * without one never over the beginning of the last {@code observed}; the cache must then be
+   * extended.
    */
-  int nextChunk(int chunk) {
+  int nextChunk(int chunk, int observed) {
+    int prompt = request.promptTokens().length;
     int context = request.contextTokens();
-    int end = promptRead < context ? context : request.promptTokens().length;
+    int end = promptRead < context ? context : prompt;
+    if (context == 0 && observed > 0 && promptRead < prompt - observed) {
+      end = prompt - observed;
+    }
     int most = end - promptRead;
     return trial.prefilled() == null || promptRead >= trial.prefilled().tokens()
         ? Math.min(chunk, most)
         : trial.prefilled().nextChunk(promptRead);
   }
 
-  /** What the next chunk is: the prompt, or the question that follows a context. */
-  StepKind nextKind() {
-    return StepKind.PREFILL;
+  /** What a chunk of so many tokens is. */
+  StepKind kindOf(int count) {
+    return promptRead + count < request.promptTokens().length
+        ? StepKind.PREFILL
+        : StepKind.QUESTION;
   }
 
   /**
    * Takes the chunk's keys and values from a context that was read before; false when there is none
    * and the model must read it.
    */
-  boolean takePrefilled(int count) {
+  boolean takePrefilled(int count, Device device) {
     PrefilledContext prefilled = trial.prefilled();
     if (prefilled == null || promptRead >= prefilled.tokens()) {
       return false;
     }
-    prefilled.writeTo(cache, promptRead, count);
+    prefilled.writeTo(cache, promptRead, count, device);
     return true;
   }
 

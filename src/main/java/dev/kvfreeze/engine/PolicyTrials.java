@@ -6,10 +6,13 @@ import dev.kvfreeze.cache.PrefilledContext;
 import dev.kvfreeze.cache.SequenceCache;
 import dev.kvfreeze.device.Device;
 import dev.kvfreeze.device.DeviceInfo;
+import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
+import dev.kvfreeze.freeze.CacheShape;
+import dev.kvfreeze.freeze.ExpectedLengths;
 import dev.kvfreeze.freeze.FreezePolicy;
-import dev.kvfreeze.freeze.HeadPolicy;
+import dev.kvfreeze.freeze.SequencePolicy;
 import dev.kvfreeze.freeze.StepKind;
 import dev.kvfreeze.model.LanguageModel;
 import dev.kvfreeze.model.ModelSpec;
@@ -186,8 +189,11 @@ public final class PolicyTrials implements AutoCloseable {
   /** A cache with room for a whole sequence and a partly filled page more. */
   private KvCache cache(FreezePolicy policy, PageLayout layout, int tokens) {
     ModelSpec spec = model.spec();
-    long pages = (long) tokens / layout.pageTokens() + 2;
-    long bytes = pages * spec.layers().size() * spec.kvHeads() * layout.pageBytes();
+    long pages = (long) tokens / layout.pageTokens() + 3;
+    int planes = policy.sketchPlanes();
+    long sketch = planes == 0 ? 0 : KeySketches.bytesPerToken(layout.headSize(), planes);
+    long heads = (long) spec.layers().size() * spec.kvHeads();
+    long bytes = pages * heads * (layout.pageBytes() + layout.pageTokens() * sketch);
     return new KvCache(
         device.pageMemory(layout, bytes),
         new HostColdStore(layout.wordsPerPage(), COLD_BYTES),
@@ -220,13 +226,13 @@ public final class PolicyTrials implements AutoCloseable {
     }
 
     @Override
-    public HeadPolicy head() {
-      return (kind, view, mover) -> {};
+    public SequencePolicy sequence(CacheShape shape) {
+      return (head, kind, view, mover) -> {};
     }
 
     @Override
-    public int peakActiveTokens(int promptTokens, int outputTokens, int chunkTokens) {
-      return Math.addExact(promptTokens, outputTokens);
+    public int peakActiveTokens(ExpectedLengths lengths, CacheShape shape) {
+      return lengths.total();
     }
   }
 }

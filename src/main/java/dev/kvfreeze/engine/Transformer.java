@@ -1,11 +1,15 @@
 package dev.kvfreeze.engine;
 
+import dev.kvfreeze.cache.SequenceCache;
 import dev.kvfreeze.device.Activations;
 import dev.kvfreeze.device.AttentionSegment;
 import dev.kvfreeze.device.Device;
 import dev.kvfreeze.device.LogitStatistics;
 import dev.kvfreeze.device.PageMemory;
+import dev.kvfreeze.device.SketchSegment;
+import dev.kvfreeze.device.SketchedPage;
 import dev.kvfreeze.device.Weight;
+import dev.kvfreeze.freeze.StepKind;
 import dev.kvfreeze.model.AttentionShape;
 import dev.kvfreeze.model.LanguageModel;
 import dev.kvfreeze.model.ModelSpec;
@@ -26,6 +30,10 @@ public final class Transformer {
 
   /** Whether the pass is a decode step: one row of each sequence. */
   private boolean decoding;
+
+  private StepKind kind = StepKind.PREFILL;
+  private final List<SketchSegment> scored = new ArrayList<>();
+  private final List<SketchedPage> unsketched = new ArrayList<>();
 
   private final int[] positions;
   private final int[] tokens;
@@ -126,6 +134,10 @@ public final class Transformer {
     return spec;
   }
 
+  Device device() {
+    return device;
+  }
+
   /**
    * Runs the slices' tokens through all layers, writing their keys and values into the caches.
    * Afterwards row r of the hidden states belongs to the r-th token of the slices in order.
@@ -133,8 +145,15 @@ public final class Transformer {
    * @return the number of rows
    */
   public int forward(List<ForwardSlice> slices) {
+    boolean single = slices.stream().allMatch(slice -> slice.count() == 1);
+    return forward(slices, single ? StepKind.DECODE : StepKind.PREFILL);
+  }
+
+  /** The same, saying what the pass is. */
+  public int forward(List<ForwardSlice> slices, StepKind kind) {
     int rows = gatherRows(slices);
     decoding = rows == slices.size();
+    this.kind = kind;
     device.embed(weights.embedding(), tokens, 0, rows, spec.embeddingScale(), residual);
     for (int layer = 0; layer < weights.layers().size(); layer++) {
       TransformerWeights.Layer w = weights.layers().get(layer);
@@ -179,14 +198,56 @@ public final class Transformer {
     }
     device.rope(query, rows, shape.headSize(), layerSpec.rope(), positions);
     device.rope(key, rows, shape.headSize(), layerSpec.rope(), positions);
+    for (ForwardSlice slice : slices) {
+      slice.cache().openLayer(layer, firstVisible(slice, shape));
+    }
     List<AttentionSegment> segments = segments(layer, slices);
     device.writeKv(key, value, shape, memory, segments);
+    if (kind == StepKind.DECODE) {
+      recall(layer, shape, slices);
+    }
     device.attend(query, shape, memory, segments, attention);
+    sketch(layer, slices);
+    for (ForwardSlice slice : slices) {
+      slice.cache().closeLayer(layer, kind);
+    }
     product(attention, rows, new Weight[] {w.attentionOutput()}, blockOutputs);
     if (spec.features().postNorms()) {
       device.rmsNorm(blockOutput, rows, w.postAttentionNorm(), spec.normEpsilon(), blockOutput);
     }
     device.add(residual, blockOutput, rows);
+  }
+
+  private static int firstVisible(ForwardSlice slice, AttentionShape shape) {
+    return shape.window() <= 0 ? 0 : Math.max(0, slice.firstPosition() - shape.window() + 1);
+  }
+
+  /** Frozen pages that this step's queries want come back before the attention. */
+  private void recall(int layer, AttentionShape shape, List<ForwardSlice> slices) {
+    scored.clear();
+    for (int row = 0; row < slices.size(); row++) {
+      SequenceCache cache = slices.get(row).cache();
+      if (cache.wantsEstimates(layer)) {
+        scored.add(new SketchSegment(row, slices.get(row).firstPosition(), cache.sketches(layer)));
+      }
+    }
+    if (scored.isEmpty()) {
+      return;
+    }
+    device.scoreSketches(query, shape, scored);
+    for (SketchSegment segment : scored) {
+      slices.get(segment.row()).cache().recall(layer);
+    }
+  }
+
+  private void sketch(int layer, List<ForwardSlice> slices) {
+    unsketched.clear();
+    for (ForwardSlice slice : slices) {
+      slice.cache().collectUnsketched(layer, unsketched);
+    }
+    if (!unsketched.isEmpty()) {
+      device.sketchKeys(memory, unsketched);
+    }
   }
 
   private void product(Activations x, int rows, Weight[] factors, Activations[] outputs) {

@@ -11,6 +11,7 @@ public final class FreezePolicies {
       new TreeMap<>();
 
   static {
+    FACTORIES.put(AdaptivePolicy.NAME, AdaptivePolicy::new);
     FACTORIES.put(FullPolicy.NAME, options -> new FullPolicy());
     FACTORIES.put(PaperPolicy.NAME, PaperPolicy::new);
     FACTORIES.put(WindowPolicy.NAME, WindowPolicy::new);

@@ -2,7 +2,7 @@ package dev.kvfreeze.freeze;
 
 /**
  * A cache policy: which pages are active. Stateless and shared; the state is in the {@link
- * HeadPolicy} made for each head.
+ * SequencePolicy} made for each sequence.
  */
 public interface FreezePolicy {
   /** Its name in configuration and in result rows. */
@@ -16,12 +16,22 @@ public interface FreezePolicy {
   /** Whether {@link HeadView#mass} must be measured in a step of this kind. */
   boolean wantsMass(StepKind kind);
 
-  /** Fresh state for one KV head of one layer of one sequence. */
-  HeadPolicy head();
+  /** Bits a dimension of the keys' resident sketches; 0 for none. */
+  default int sketchPlanes() {
+    return 0;
+  }
+
+  /** Tokens at the end of a prompt that are a chunk of their own, to be observed; 0 for any. */
+  default int observedTokens() {
+    return 0;
+  }
+
+  /** Fresh state for one sequence. */
+  SequencePolicy sequence(CacheShape shape);
 
   /**
-   * The most tokens that can be active in a head at once, for a prompt and an output of these
-   * lengths read in chunks of {@code chunkTokens}; admission reserves pages for as many.
+   * The most tokens that can be active at once, mean over the heads; admission reserves pages for
+   * as many.
    */
-  int peakActiveTokens(int promptTokens, int outputTokens, int chunkTokens);
+  int peakActiveTokens(ExpectedLengths lengths, CacheShape shape);
 }

@@ -1,7 +1,7 @@
 package dev.kvfreeze.freeze;
 
 /** The full cache: every page stays active. The control of every comparison. */
-public final class FullPolicy implements FreezePolicy {
+public final class FullPolicy implements HeadwisePolicy {
   static final String NAME = "full";
 
   @Override
@@ -25,7 +25,7 @@ public final class FullPolicy implements FreezePolicy {
   }
 
   @Override
-  public int peakActiveTokens(int promptTokens, int outputTokens, int chunkTokens) {
-    return Math.addExact(promptTokens, outputTokens);
+  public int peakActiveTokens(ExpectedLengths lengths, CacheShape shape) {
+    return lengths.total();
   }
 }

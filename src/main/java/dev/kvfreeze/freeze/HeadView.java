@@ -12,6 +12,9 @@ public interface HeadView {
 
   int pageTokens();
 
+  /** Pages of all heads of the sequence that are on the device now. */
+  long activePages();
+
   /** Tokens in the sequence. */
   int length();
 
@@ -26,4 +29,11 @@ public interface HeadView {
    * over the step's queries and the query heads of the group. 0 for a frozen page.
    */
   float mass(int page);
+
+  /**
+   * Share of the attention that the sketches promise for a page, active or frozen, in the present
+   * decode step: a softmax over the sketched pages, mean over the query heads of the group. 0 for a
+   * page without a sketch.
+   */
+  float estimate(int page);
 }

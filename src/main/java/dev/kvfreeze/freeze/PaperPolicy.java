@@ -19,7 +19,7 @@ import java.util.Arrays;
  *   <li>c is counted in two buckets ({@link DetectionHistory}).
  * </ul>
  */
-public final class PaperPolicy implements FreezePolicy {
+public final class PaperPolicy implements HeadwisePolicy {
   static final String NAME = "paper";
 
   private final PolicyOptions options;
@@ -47,8 +47,8 @@ public final class PaperPolicy implements FreezePolicy {
 
   /** Everything: prefill is exact, and every timer may run out at once. */
   @Override
-  public int peakActiveTokens(int promptTokens, int outputTokens, int chunkTokens) {
-    return Math.addExact(promptTokens, outputTokens);
+  public int peakActiveTokens(ExpectedLengths lengths, CacheShape shape) {
+    return lengths.total();
   }
 
   private final class Head implements HeadPolicy {

@@ -11,6 +11,7 @@ package dev.kvfreeze.freeze;
  *     share 1 / attended tokens
  * @param historySteps W: decode steps over which detections of low relevance are counted
  * @param softness k: freeze duration is floor(sqrt(detections) / k) steps
+ * @param adaptive what {@code adaptive} and the capped baselines read besides
  */
 public record PolicyOptions(
     int pageTokens,
@@ -18,7 +19,8 @@ public record PolicyOptions(
     int recentTokens,
     double threshold,
     int historySteps,
-    double softness) {
+    double softness,
+    AdaptiveOptions adaptive) {
   /** Most tokens a page may hold. */
   public static final int MAX_PAGE_TOKENS = 1024;
 
@@ -42,11 +44,29 @@ public record PolicyOptions(
     require(softness > 0 && softness < 1e6, "softness", softness, "more than 0, below 1000000");
   }
 
-  private static void require(boolean condition, String name, double value, String allowed) {
+  static void require(boolean condition, String name, double value, String allowed) {
     if (!condition) {
       throw new IllegalArgumentException(
           "the policy's " + name + " is " + value + ", it must be " + allowed);
     }
+  }
+
+  /** Without the knobs of {@code adaptive}, which get their defaults. */
+  public PolicyOptions(
+      int pageTokens,
+      int sinkTokens,
+      int recentTokens,
+      double threshold,
+      int historySteps,
+      double softness) {
+    this(
+        pageTokens,
+        sinkTokens,
+        recentTokens,
+        threshold,
+        historySteps,
+        softness,
+        AdaptiveOptions.defaults());
   }
 
   /** The defaults of every knob; the only place where they stand. */
@@ -60,6 +80,12 @@ public record PolicyOptions(
   }
 
   public PolicyOptions withPageTokens(int tokens) {
-    return new PolicyOptions(tokens, sinkTokens, recentTokens, threshold, historySteps, softness);
+    return new PolicyOptions(
+        tokens, sinkTokens, recentTokens, threshold, historySteps, softness, adaptive);
+  }
+
+  public PolicyOptions withAdaptive(AdaptiveOptions other) {
+    return new PolicyOptions(
+        pageTokens, sinkTokens, recentTokens, threshold, historySteps, softness, other);
   }
 }

@@ -8,7 +8,7 @@ package dev.kvfreeze.freeze;
  * <p>Departures: whole pages stay when any of their tokens is in the window, and tokens keep their
  * rotary position (the original counts positions inside the cache).
  */
-public final class WindowPolicy implements FreezePolicy {
+public final class WindowPolicy implements HeadwisePolicy {
   static final String NAME = "window";
 
   private final PolicyOptions options;
@@ -33,11 +33,11 @@ public final class WindowPolicy implements FreezePolicy {
   }
 
   @Override
-  public int peakActiveTokens(int promptTokens, int outputTokens, int chunkTokens) {
+  public int peakActiveTokens(ExpectedLengths lengths, CacheShape shape) {
     long page = options.pageTokens();
     long sinks = (options.sinkTokens() + page - 1) / page * page;
-    long kept = sinks + options.recentTokens() + page + Math.max(1, chunkTokens);
-    return (int) Math.min(Math.addExact(promptTokens, outputTokens), kept);
+    long kept = sinks + options.recentTokens() + page + Math.max(1, lengths.chunkTokens());
+    return (int) Math.min(lengths.total(), kept);
   }
 
   private final class Head implements HeadPolicy {

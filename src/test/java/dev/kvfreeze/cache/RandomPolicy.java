@@ -1,12 +1,14 @@
 package dev.kvfreeze.cache;
 
-import dev.kvfreeze.freeze.FreezePolicy;
+import dev.kvfreeze.freeze.CacheShape;
+import dev.kvfreeze.freeze.ExpectedLengths;
 import dev.kvfreeze.freeze.HeadPolicy;
+import dev.kvfreeze.freeze.HeadwisePolicy;
 import dev.kvfreeze.freeze.StepKind;
 import java.util.SplittableRandom;
 
 /** Freezes and thaws pages at random, those it must not included: the cache has to refuse them. */
-final class RandomPolicy implements FreezePolicy {
+final class RandomPolicy implements HeadwisePolicy {
   private final SplittableRandom random;
   double thawShare = 0.5;
 
@@ -39,7 +41,7 @@ final class RandomPolicy implements FreezePolicy {
   }
 
   @Override
-  public int peakActiveTokens(int promptTokens, int outputTokens, int chunkTokens) {
-    return promptTokens + outputTokens;
+  public int peakActiveTokens(ExpectedLengths lengths, CacheShape shape) {
+    return lengths.total();
   }
 }

@@ -116,7 +116,10 @@ class SequenceCacheTest {
     model.cache.close();
     assertThat(cache.residentBytes()).isZero();
     assertThat(cache.coldBytes()).isZero();
-    assertThat(model.cache.usage()).isEqualTo(new CacheUsage(0, 0, 0, 0, 0, 0));
+    CacheUsage usage = model.cache.usage();
+    assertThat(usage)
+        .isEqualTo(
+            new CacheUsage(0, 0, 0, 0, 0, 0, usage.peakActiveTokens(), usage.peakResidentBytes()));
     assertThatThrownBy(() -> model.cache.extend(1))
         .isInstanceOf(IllegalStateException.class)
         .hasMessageContaining("doc");

@@ -106,7 +106,7 @@ class PaperPolicyTest {
       attend(head, random);
       policy.step(StepKind.DECODE, head, head);
       naive.decode(head);
-      assertThat(head.activePages()).as("after step %s", step).isEqualTo(naive.active(head));
+      assertThat(head.activePageNumbers()).as("after step %s", step).isEqualTo(naive.active(head));
     }
     assertThat(head.freezes).isPositive();
     assertThat(head.thaws).isPositive();
@@ -157,15 +157,15 @@ class PaperPolicyTest {
     HeadPolicy policy = new PaperPolicy(new PolicyOptions(1, 0, 1, 0.5, 64, 1)).head();
     TableHead head = ignored(3);
     policy.step(StepKind.DECODE, head, head);
-    assertThat(head.activePages()).containsExactly(2);
+    assertThat(head.activePageNumbers()).containsExactly(2);
     head.refuseThaw = true;
     for (int i = 0; i < 5; i++) {
       policy.step(StepKind.DECODE, head, head);
     }
-    assertThat(head.activePages()).containsExactly(2);
+    assertThat(head.activePageNumbers()).containsExactly(2);
     head.refuseThaw = false;
     policy.step(StepKind.DECODE, head, head);
-    assertThat(head.activePages()).containsExactly(0, 1, 2);
+    assertThat(head.activePageNumbers()).containsExactly(0, 1, 2);
   }
 
   @Test
@@ -178,13 +178,13 @@ class PaperPolicyTest {
     }
     head.refuseFreeze = false;
     policy.step(StepKind.DECODE, head, head);
-    assertThat(head.activePages()).containsExactly(2);
+    assertThat(head.activePageNumbers()).containsExactly(2);
     policy.step(StepKind.DECODE, head, head);
-    assertThat(head.activePages())
+    assertThat(head.activePageNumbers())
         .as("the fourth detection holds for two steps")
         .containsExactly(2);
     policy.step(StepKind.DECODE, head, head);
-    assertThat(head.activePages()).containsExactly(0, 1, 2);
+    assertThat(head.activePageNumbers()).containsExactly(0, 1, 2);
   }
 
   @Test
@@ -196,14 +196,14 @@ class PaperPolicyTest {
       head.append();
     }
     policy.step(StepKind.DECODE, head, head);
-    assertThat(head.activePages()).containsExactly(4);
+    assertThat(head.activePageNumbers()).containsExactly(4);
     head.truncate(6);
     policy.truncate(1);
     for (int i = 6; i < 20; i++) {
       head.append();
     }
     policy.step(StepKind.DECODE, head, head);
-    assertThat(head.activePages()).containsExactly(4);
+    assertThat(head.activePageNumbers()).containsExactly(4);
     for (int i = 0; i < 10; i++) {
       assertThat(head.active(0)).isEqualTo(i >= 9);
       assertThat(head.active(1)).as("its timer began anew").isFalse();

@@ -33,7 +33,7 @@ final class TableHead implements HeadView, PageMover {
     }
   }
 
-  List<Integer> activePages() {
+  List<Integer> activePageNumbers() {
     List<Integer> pages = new ArrayList<>();
     for (int page = 0; page < active.size(); page++) {
       if (active.get(page)) {
@@ -69,7 +69,17 @@ final class TableHead implements HeadView, PageMover {
 
   @Override
   public int activeTokens() {
-    return activePages().stream().mapToInt(this::tokens).sum();
+    return activePageNumbers().stream().mapToInt(this::tokens).sum();
+  }
+
+  @Override
+  public long activePages() {
+    return activePageNumbers().size();
+  }
+
+  @Override
+  public float estimate(int page) {
+    return 0;
   }
 
   @Override

@@ -7,6 +7,8 @@ import dev.kvfreeze.device.DeviceInfo;
 import dev.kvfreeze.device.LogitStatistics;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.device.PageMemory;
+import dev.kvfreeze.device.SketchSegment;
+import dev.kvfreeze.device.SketchedPage;
 import dev.kvfreeze.device.Weight;
 import dev.kvfreeze.model.AttentionShape;
 import dev.kvfreeze.model.GateActivation;
@@ -25,6 +27,8 @@ public final class CpuDevice implements Device {
   private final MatrixProducts products;
   private final PagedAttention attention;
   private final ElementwiseOperations elementwise;
+  private final SketchMaker sketchMaker;
+  private final SketchScores sketchScores;
   private final DecodeActivations decodeActivations;
 
   private CpuDevice(KernelProvider provider, int threads, DecodeActivations decodeActivations) {
@@ -34,6 +38,8 @@ public final class CpuDevice implements Device {
     this.products = new MatrixProducts(pool, provider.matmul());
     this.attention = new PagedAttention(pool, provider.attention());
     this.elementwise = new ElementwiseOperations(pool, provider.elementwise());
+    this.sketchMaker = new SketchMaker(pool, provider.attention());
+    this.sketchScores = new SketchScores(pool, provider.attention());
     this.info =
         new DeviceInfo(
             "cpu: " + ProcessorName.read() + ", " + threads + " threads", provider.name(), threads);
@@ -172,6 +178,17 @@ public final class CpuDevice implements Device {
         (CpuPageMemory) memory,
         segments,
         CpuActivations.of(out));
+  }
+
+  @Override
+  public void sketchKeys(PageMemory memory, List<SketchedPage> pages) {
+    sketchMaker.sketch((CpuPageMemory) memory, pages);
+  }
+
+  @Override
+  public void scoreSketches(
+      Activations queries, AttentionShape shape, List<SketchSegment> segments) {
+    sketchScores.score(CpuActivations.of(queries), shape, segments);
   }
 
   @Override

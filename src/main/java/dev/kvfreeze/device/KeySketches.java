@@ -1,0 +1,114 @@
+package dev.kvfreeze.device;
+
+import java.util.Arrays;
+
+/**
+ * Small stand-ins for the keys of one KV head of one sequence, which stay resident when pages are
+ * frozen: each key, centred and turned by one fixed random orthogonal matrix, keeps {@code planes}
+ * bits a dimension and one step size (the idea of RaBitQ, Gao and Long, arXiv 2405.12497). Code
+ * {@code u} of a dimension stands for {@code step * (2u - (2^planes - 1))}.
+ *
+ * <p>Made by {@link Device#sketchKeys}, read by {@link Device#scoreSketches}, which fills {@link
+ * #mass}. Owned by the cache.
+ */
+public final class KeySketches {
+  /** Tokens whose bits lie together: {@code bits[block][plane][word][token]}. */
+  public static final int BLOCK_TOKENS = 64;
+
+  private static final int SPARE_BLOCKS = 4;
+
+  private final int headSize;
+  private final int pageTokens;
+  private final int planes;
+  private final int words;
+
+  /** Pages sketched, from the first of the sequence on. */
+  public int pages;
+
+  /** Bits of each plane, dimension d in bit {@code d % 64} of word {@code d / 64}. */
+  public long[] bits = {};
+
+  /** Step size of each token, in bf16. */
+  public short[] steps = {};
+
+  /** What is subtracted from every key: the mean of the first ones sketched; null before. */
+  public float[] centre;
+
+  /** Out: estimated share of the attention by page, mean over the query heads of the group. */
+  public float[] mass = {};
+
+  /**
+   * @param planes bits a dimension, 1 or 2
+   */
+  public KeySketches(int headSize, int pageTokens, int planes) {
+    if (planes < 1 || planes > 2) {
+      throw new IllegalArgumentException("a sketch has 1 or 2 bits a dimension, found " + planes);
+    }
+    this.headSize = headSize;
+    this.pageTokens = pageTokens;
+    this.planes = planes;
+    this.words = (headSize + 63) / 64;
+  }
+
+  public int headSize() {
+    return headSize;
+  }
+
+  public int pageTokens() {
+    return pageTokens;
+  }
+
+  /** Bits a dimension. */
+  public int planes() {
+    return planes;
+  }
+
+  /** Words of a plane of a token. */
+  public int words() {
+    return words;
+  }
+
+  /** Bytes of one token's sketch. */
+  public static int bytesPerToken(int headSize, int planes) {
+    return 8 * planes * ((headSize + 63) / 64) + Short.BYTES;
+  }
+
+  /** Makes room for the sketches of {@code count} pages, keeping what is there. */
+  public void ensure(int count) {
+    int tokens = count * pageTokens;
+    if (steps.length >= tokens && mass.length >= count) {
+      return;
+    }
+    // A little more than asked for: doubling would hold twice what is needed.
+    int blocks = (tokens + BLOCK_TOKENS - 1) / BLOCK_TOKENS + SPARE_BLOCKS;
+    steps = Arrays.copyOf(steps, blocks * BLOCK_TOKENS);
+    bits = Arrays.copyOf(bits, blocks * BLOCK_TOKENS * planes * words);
+    mass = Arrays.copyOf(mass, blocks * BLOCK_TOKENS / pageTokens + 1);
+  }
+
+  /** Bytes now taken. */
+  public long bytes() {
+    long centreBytes = centre == null ? 0 : 4L * centre.length;
+    return 8L * bits.length + 2L * steps.length + 4L * mass.length + centreBytes;
+  }
+
+  /** Index in {@link #bits} of a token's word of a plane. */
+  public int wordAt(int token, int plane, int word) {
+    return ((token / BLOCK_TOKENS * planes + plane) * words + word) * BLOCK_TOKENS
+        + token % BLOCK_TOKENS;
+  }
+
+  /** Gives the memory back. */
+  public void release() {
+    pages = 0;
+    bits = new long[0];
+    steps = new short[0];
+    mass = new float[0];
+    centre = null;
+  }
+
+  /** Forgets the sketches of pages from {@code page} on. */
+  public void cut(int page) {
+    pages = Math.min(pages, page);
+  }
+}

@@ -1,0 +1,90 @@
+package dev.kvfreeze.device.cpu;
+
+import java.util.Random;
+import java.util.concurrent.ConcurrentHashMap;
+
+/**
+ * A fixed random rotation of a head size: rows of Gaussian numbers made orthonormal (Gram-Schmidt),
+ * from a constant seed. Spreads a key's energy over all dimensions, so that one bit of each says as
+ * much as of any other.
+ */
+final class RotationMatrix {
+  private static final long SEED = 0x6b766672656e7aL;
+  private static final ConcurrentHashMap<Integer, RotationMatrix> BY_SIZE =
+      new ConcurrentHashMap<>();
+
+  private final int size;
+
+  /** Transposed: {@code columns[j * size + i]} is row i, column j. */
+  private final float[] columns;
+
+  private RotationMatrix(int size) {
+    this.size = size;
+    this.columns = transposed(orthonormal(size), size);
+  }
+
+  static RotationMatrix of(int size) {
+    return BY_SIZE.computeIfAbsent(size, RotationMatrix::new);
+  }
+
+  /** {@code to[i] = sum over j of R[i][j] * x[offset + j]}. */
+  void rotate(float[] x, int offset, float[] to) {
+    for (int i = 0; i < size; i++) {
+      to[i] = 0;
+    }
+    for (int j = 0; j < size; j++) {
+      addColumn(x[offset + j], j * size, to);
+    }
+  }
+
+  private void addColumn(float factor, int column, float[] to) {
+    for (int i = 0; i < size; i++) {
+      to[i] += factor * columns[column + i];
+    }
+  }
+
+  private static double[][] orthonormal(int size) {
+    Random random = new Random(SEED + size);
+    double[][] rows = new double[size][size];
+    for (int i = 0; i < size; i++) {
+      for (int j = 0; j < size; j++) {
+        rows[i][j] = random.nextGaussian();
+      }
+      // Twice: once leaves rounding errors that grow with the number of rows.
+      for (int pass = 0; pass < 2; pass++) {
+        for (int k = 0; k < i; k++) {
+          subtract(rows[i], rows[k], dot(rows[i], rows[k]));
+        }
+      }
+      double norm = Math.sqrt(dot(rows[i], rows[i]));
+      for (int j = 0; j < size; j++) {
+        rows[i][j] /= norm;
+      }
+    }
+    return rows;
+  }
+
+  private static double dot(double[] a, double[] b) {
+    double sum = 0;
+    for (int i = 0; i < a.length; i++) {
+      sum += a[i] * b[i];
+    }
+    return sum;
+  }
+
+  private static void subtract(double[] a, double[] b, double factor) {
+    for (int i = 0; i < a.length; i++) {
+      a[i] -= factor * b[i];
+    }
+  }
+
+  private static float[] transposed(double[][] rows, int size) {
+    float[] columns = new float[size * size];
+    for (int i = 0; i < size; i++) {
+      for (int j = 0; j < size; j++) {
+        columns[j * size + i] = (float) rows[i][j];
+      }
+    }
+    return columns;
+  }
+}

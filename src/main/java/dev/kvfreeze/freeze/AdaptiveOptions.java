@@ -1,0 +1,44 @@
+package dev.kvfreeze.freeze;
+
+/**
+ * The knobs of {@code adaptive} and of the baselines that keep to a cap.
+ *
+ * @param cap most that may be resident
+ * @param keepMass attention each head keeps at least while the cap allows, 0 to 1: what is left out
+ *     together gets less than {@code 1 - keepMass}
+ * @param sketchBits bits a dimension of the keys' sketches: 1 or 2
+ * @param recallInterval decode steps from one look at a layer's sketches to the next
+ * @param carry share of a page's importance that is carried from step to step
+ * @param margin how much more important than the least important active page a frozen one must be
+ *     to be thawed: 0.25 is a quarter
+ */
+public record AdaptiveOptions(
+    FreezeCap cap,
+    double keepMass,
+    int sketchBits,
+    int recallInterval,
+    double carry,
+    double margin) {
+  /** Where they stand by default. */
+  public static final String DEFAULT_CAP = "12%";
+
+  public AdaptiveOptions {
+    PolicyOptions.require(keepMass > 0 && keepMass <= 1, "kept mass", keepMass, "above 0, to 1");
+    PolicyOptions.require(sketchBits == 1 || sketchBits == 2, "sketch bits", sketchBits, "1 or 2");
+    PolicyOptions.require(
+        recallInterval >= 1 && recallInterval <= 1 << 20,
+        "recall interval",
+        recallInterval,
+        "1 to " + (1 << 20));
+    PolicyOptions.require(carry >= 0 && carry < 1, "carry", carry, "0 to below 1");
+    PolicyOptions.require(margin >= 0 && margin < 1e6, "margin", margin, "0 to 1000000");
+  }
+
+  public static AdaptiveOptions defaults() {
+    return new AdaptiveOptions(FreezeCap.parse(DEFAULT_CAP), 1, 1, 1, 0.9, 0.25);
+  }
+
+  public AdaptiveOptions withCap(FreezeCap other) {
+    return new AdaptiveOptions(other, keepMass, sketchBits, recallInterval, carry, margin);
+  }
+}

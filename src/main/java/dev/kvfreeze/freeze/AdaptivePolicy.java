@@ -1,0 +1,68 @@
+package dev.kvfreeze.freeze;
+
+/**
+ * The freeze of this project, after ASR-KF-EGR (arXiv 2512.11221), with recall.
+ *
+ * <ul>
+ *   <li>A prompt is read exactly: once it exceeds the cap, cold pages pass through the device one
+ *       layer at a time.
+ *   <li>The attention of the prompt's last tokens chooses the pages of all heads together: one
+ *       level of importance for the whole sequence, so that each head gets what it needs (the joint
+ *       choice of AdaKV, arXiv 2407.11550, over layers too).
+ *   <li>While it generates, the importance of an active page is a carried average of its attention;
+ *       that of a frozen page of what its sketch promises. A frozen page that beats the level is
+ *       thawed before the attention of that very step.
+ *   <li>The schedule of the paper, {@code floor(sqrt(c) / k)} steps for a page detected c times, is
+ *       the minimum hold of a frozen page; one many times above the level breaks it.
+ * </ul>
+ */
+public final class AdaptivePolicy implements FreezePolicy {
+  static final String NAME = "adaptive";
+
+  /** Tokens at the end of a prompt whose attention chooses; as SnapKV observes (2404.14469). */
+  private static final int OBSERVED_TOKENS = 64;
+
+  private final PolicyOptions options;
+
+  public AdaptivePolicy(PolicyOptions options) {
+    this.options = options;
+  }
+
+  @Override
+  public String name() {
+    return NAME;
+  }
+
+  @Override
+  public boolean wantsMass(StepKind kind) {
+    return kind != StepKind.PREFILL;
+  }
+
+  @Override
+  public int sketchPlanes() {
+    return options.adaptive().sketchBits();
+  }
+
+  @Override
+  public int observedTokens() {
+    return OBSERVED_TOKENS;
+  }
+
+  @Override
+  public SequencePolicy sequence(CacheShape shape) {
+    return new AdaptiveSequence(options, shape);
+  }
+
+  /** While reading, one layer has all pages and the others a part of one; afterwards the cap. */
+  @Override
+  public int peakActiveTokens(ExpectedLengths lengths, CacheShape shape) {
+    int total = lengths.total();
+    if (options.adaptive().cap() instanceof FreezeCap.None) {
+      return total;
+    }
+    int page = shape.pageTokens();
+    double reading = (double) (lengths.promptTokens() + page) / shape.layers() + 2 * page;
+    double capped = AdaptiveSequence.budgetTokens(options, shape, total) + 2 * page;
+    return (int) Math.min((long) total + page, (long) Math.ceil(Math.max(reading, capped)));
+  }
+}

@@ -1,0 +1,215 @@
+package dev.kvfreeze.freeze;
+
+import java.util.Arrays;
+
+/** The state of {@link AdaptivePolicy} for one sequence. */
+final class AdaptiveSequence implements SequencePolicy {
+  /** Decode steps between two looks at how much of a head's attention its pages cover. */
+  private static final int COVER_INTERVAL = 16;
+
+  /** How far above the level a page must be to be thawed before its hold has ended. */
+  private static final float BREAKS_HOLD = 4;
+
+  private final PolicyOptions options;
+  private final CacheShape shape;
+  private final FreezeSchedule schedule;
+  private final float carry;
+  private final float thawFactor;
+  private final Head[] heads;
+  private final MassHistogram importances = new MassHistogram();
+  private float[] sorted = {};
+
+  /** Importance below which the cap has no room. */
+  private float level;
+
+  /** Active pages that may be frozen, and those that may not, counted while heads are observed. */
+  private long freezable;
+
+  private long kept;
+  private int step;
+
+  AdaptiveSequence(PolicyOptions options, CacheShape shape) {
+    this.options = options;
+    this.shape = shape;
+    this.schedule = new FreezeSchedule(options.softness());
+    this.carry = (float) options.adaptive().carry();
+    this.thawFactor = 1 + (float) options.adaptive().margin();
+    this.heads = new Head[shape.heads()];
+    for (int i = 0; i < heads.length; i++) {
+      heads[i] = new Head();
+    }
+  }
+
+  /** Active tokens that the cap allows, mean over the heads; never less than what must stay. */
+  static double budgetTokens(PolicyOptions options, CacheShape shape, int length) {
+    double least = options.sinkTokens() + options.recentTokens() + 3.0 * shape.pageTokens();
+    return Math.max(least, options.adaptive().cap().activeTokens(length, shape));
+  }
+
+  /** Pages of all heads together. */
+  private long budgetPages(int length) {
+    return (long) (budgetTokens(options, shape, length) * heads.length / shape.pageTokens());
+  }
+
+  @Override
+  public boolean streams(int tokens) {
+    return tokens + shape.pageTokens() > budgetTokens(options, shape, tokens);
+  }
+
+  @Override
+  public boolean wantsEstimates(int layer) {
+    return (step + layer) % options.adaptive().recallInterval() == 0;
+  }
+
+  @Override
+  public void recall(int index, HeadView view, PageMover mover) {
+    Head head = heads[index];
+    FreezablePages range = FreezablePages.of(view, options);
+    head.ensure(view.pageCount());
+    long budget = budgetPages(view.length());
+    float bar = Math.max(level, head.cover) * thawFactor;
+    for (int page = range.first(); page < range.end(); page++) {
+      if (view.active(page)) {
+        continue;
+      }
+      float estimate = view.estimate(page);
+      float importance = head.importance[page];
+      importance =
+          estimate > importance
+              ? (importance + estimate) / 2
+              : carry * importance + (1 - carry) * estimate;
+      head.importance[page] = importance;
+      boolean held = head.heldUntil[page] > step;
+      if (importance > (held ? BREAKS_HOLD * bar : bar) && view.activePages() < budget) {
+        mover.thaw(page);
+      }
+    }
+  }
+
+  @Override
+  public void observe(int index, StepKind kind, HeadView view) {
+    if (kind == StepKind.PREFILL) {
+      return;
+    }
+    Head head = heads[index];
+    head.ensure(view.pageCount());
+    FreezablePages range = FreezablePages.of(view, options);
+    boolean chooses = kind == StepKind.QUESTION;
+    for (int page = 0; page < view.pageCount(); page++) {
+      if (chooses) {
+        head.importance[page] = view.mass(page);
+      } else if (view.active(page)) {
+        head.importance[page] =
+            page < head.known
+                ? carry * head.importance[page] + (1 - carry) * view.mass(page)
+                : view.mass(page);
+      }
+      if (page < range.first() || page >= range.end()) {
+        kept++;
+      } else if (chooses || view.active(page)) {
+        importances.add(head.importance[page]);
+        freezable++;
+      }
+    }
+    head.known = view.pageCount();
+    if (chooses || (step + index) % COVER_INTERVAL == 0) {
+      head.cover = cover(head, range);
+    }
+  }
+
+  /** The importance below which a head's pages together get no more than may be left out. */
+  private float cover(Head head, FreezablePages range) {
+    double spare = 1 - options.adaptive().keepMass();
+    int count = range.end() - range.first();
+    if (spare == 0 || count <= 0) {
+      return 0;
+    }
+    if (sorted.length < count) {
+      sorted = new float[2 * count];
+    }
+    System.arraycopy(head.importance, range.first(), sorted, 0, count);
+    Arrays.sort(sorted, 0, count);
+    double sum = 0;
+    for (int i = 0; i < count; i++) {
+      sum += sorted[i];
+      if (sum > spare) {
+        return sorted[i];
+      }
+    }
+    return Float.MAX_VALUE;
+  }
+
+  @Override
+  public void balance(StepKind kind, HeadView view) {
+    if (kind == StepKind.PREFILL) {
+      return;
+    }
+    // The next step may begin a page in every head, and recall needs some room as well.
+    long room = budgetPages(view.length()) - kept - heads.length;
+    level = freezable <= room ? 0 : importances.levelOfTop(Math.max(0, room));
+    importances.clear();
+    freezable = 0;
+    kept = 0;
+    step++;
+  }
+
+  @Override
+  public void step(int index, StepKind kind, HeadView view, PageMover mover) {
+    if (kind == StepKind.PREFILL) {
+      return;
+    }
+    Head head = heads[index];
+    FreezablePages range = FreezablePages.of(view, options);
+    float bar = Math.max(level, head.cover);
+    for (int page = range.first(); page < range.end(); page++) {
+      boolean wanted = head.importance[page] >= bar;
+      if (kind == StepKind.QUESTION && wanted) {
+        mover.thaw(page);
+      } else if (!wanted && view.active(page)) {
+        freeze(head, page, view, mover);
+      }
+    }
+  }
+
+  private void freeze(Head head, int page, HeadView view, PageMover mover) {
+    mover.freeze(page);
+    if (!view.active(page)) {
+      int detections = ++head.detections[page];
+      head.heldUntil[page] = step + schedule.duration(detections);
+    }
+  }
+
+  @Override
+  public void truncate(int pageCount) {
+    for (Head head : heads) {
+      head.known = Math.min(head.known, pageCount);
+      if (pageCount < head.importance.length) {
+        Arrays.fill(head.importance, pageCount, head.importance.length, 0);
+        Arrays.fill(head.detections, pageCount, head.detections.length, 0);
+        Arrays.fill(head.heldUntil, pageCount, head.heldUntil.length, 0);
+      }
+    }
+  }
+
+  /** By page of one head. */
+  private static final class Head {
+    float[] importance = new float[16];
+    int[] detections = new int[16];
+    int[] heldUntil = new int[16];
+
+    /** Pages that were observed at least once. */
+    int known;
+
+    /** Importance below which pages are not needed to keep the wanted mass. */
+    float cover;
+
+    void ensure(int pages) {
+      if (importance.length < pages) {
+        int size = Math.max(pages, 2 * importance.length);
+        importance = Arrays.copyOf(importance, size);
+        detections = Arrays.copyOf(detections, size);
+        heldUntil = Arrays.copyOf(heldUntil, size);
+      }
+    }
+  }
+}

@@ -1,0 +1,28 @@
+package dev.kvfreeze.freeze;
+
+/** A policy that decides for each head by itself. */
+public interface HeadwisePolicy extends FreezePolicy {
+  /** Fresh state for one KV head of one layer of one sequence. */
+  HeadPolicy head();
+
+  @Override
+  default SequencePolicy sequence(CacheShape shape) {
+    HeadPolicy[] heads = new HeadPolicy[shape.heads()];
+    for (int i = 0; i < heads.length; i++) {
+      heads[i] = head();
+    }
+    return new SequencePolicy() {
+      @Override
+      public void step(int head, StepKind kind, HeadView view, PageMover mover) {
+        heads[head].step(kind, view, mover);
+      }
+
+      @Override
+      public void truncate(int pageCount) {
+        for (HeadPolicy head : heads) {
+          head.truncate(pageCount);
+        }
+      }
+    };
+  }
+}

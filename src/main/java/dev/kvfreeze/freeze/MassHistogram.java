@@ -1,0 +1,35 @@
+package dev.kvfreeze.freeze;
+
+import java.util.Arrays;
+
+/**
+ * Counts of page importances in buckets of a sixteenth of an octave, so that the level above which
+ * a given number of pages lies is found without sorting them.
+ */
+final class MassHistogram {
+  /** Bits of a positive float that make its bucket: the exponent and 4 bits of the mantissa. */
+  private static final int SHIFT = 19;
+
+  private final int[] counts = new int[1 << (31 - SHIFT)];
+
+  void clear() {
+    Arrays.fill(counts, 0);
+  }
+
+  /** Counts one of at least 0. */
+  void add(float importance) {
+    counts[Float.floatToRawIntBits(importance) >>> SHIFT]++;
+  }
+
+  /** The least level at and above which at most {@code most} of those counted lie. */
+  float levelOfTop(long most) {
+    long above = 0;
+    for (int bucket = counts.length - 1; bucket >= 0; bucket--) {
+      above += counts[bucket];
+      if (above > most) {
+        return Float.intBitsToFloat((bucket + 1) << SHIFT);
+      }
+    }
+    return 0;
+  }
+}

@@ -1,0 +1,33 @@
+package dev.kvfreeze.freeze;
+
+/**
+ * A policy's state for one sequence; heads are numbered {@code layer * kvHeads + head}. Used by one
+ * thread. After a forward step it is called in this order: {@link #observe} for every head, {@link
+ * #balance} once, {@link #step} for every head.
+ */
+public interface SequencePolicy {
+  /** Whether a prompt of so many tokens no longer fits and must be read with passing pages. */
+  default boolean streams(int tokens) {
+    return false;
+  }
+
+  /** Whether the sketches of a layer shall be scored before the attention of this decode step. */
+  default boolean wantsEstimates(int layer) {
+    return false;
+  }
+
+  /** Before the attention of a decode step, with {@link HeadView#estimate}: may thaw. */
+  default void recall(int head, HeadView view, PageMover mover) {}
+
+  /** Sees the attention of a step that was measured. While a prompt streams, all pages had part. */
+  default void observe(int head, StepKind kind, HeadView view) {}
+
+  /** Sees that all heads were observed. */
+  default void balance(StepKind kind, HeadView view) {}
+
+  /** Freezes or thaws pages of a head. */
+  void step(int head, StepKind kind, HeadView view, PageMover mover);
+
+  /** The sequence was rewound: what is remembered of pages from {@code pageCount} on is void. */
+  default void truncate(int pageCount) {}
+}

@@ -1,0 +1,184 @@
+package dev.kvfreeze.device.cpu;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import dev.kvfreeze.device.AttentionSegment;
+import dev.kvfreeze.device.HeadPages;
+import dev.kvfreeze.device.KeySketches;
+import dev.kvfreeze.device.KvFormat;
+import dev.kvfreeze.device.PageLayout;
+import dev.kvfreeze.device.SketchSegment;
+import dev.kvfreeze.device.SketchedPage;
+import dev.kvfreeze.model.AttentionShape;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Sketches against a plain decoding of their bits, and against exact attention. */
+class SketchTwinTest {
+  @ParameterizedTest
+  @CsvSource({
+    "64, 16, 1, 3, 40, 0", "64, 16, 2, 3, 40, 0", "80, 8, 1, 1, 9, 0", "96, 16, 2, 4, 7, 0",
+    "128, 1, 1, 2, 97, 0", "256, 16, 1, 4, 140, 0", "64, 7, 2, 3, 54, 0", "64, 16, 1, 3, 40, 100",
+    "64, 5, 1, 1, 1, 0"
+  })
+  void massIsTheSoftmaxOfTheDecodedSketches(
+      int headSize, int pageTokens, int planes, int group, int pages, int window) {
+    try (Fixture fixture = new Fixture(headSize, pageTokens, planes, group, pages, window)) {
+      float[] expected = fixture.massOfDecodedSketches();
+      fixture.score();
+      double sum = 0;
+      for (int page = 0; page < pages; page++) {
+        // Queries are rounded to 4 bits.
+        assertThat(fixture.sketches.mass[page])
+            .as("page %d", page)
+            .isCloseTo(expected[page], within(0.03f + 0.25f * expected[page]));
+        sum += fixture.sketches.mass[page];
+      }
+      assertThat(sum).isCloseTo(1, within(1e-4));
+    }
+  }
+
+  @Test
+  void findsThePageThatAQueryWants() {
+    for (int planes = 1; planes <= 2; planes++) {
+      try (Fixture fixture = new Fixture(64, 16, planes, 1, 200, 0)) {
+        for (int token : new int[] {0, 17, 1600, 3199}) {
+          fixture.askFor(token);
+          fixture.score();
+          int best = 0;
+          for (int page = 0; page < 200; page++) {
+            best = fixture.sketches.mass[page] > fixture.sketches.mass[best] ? page : best;
+          }
+          assertThat(best).isEqualTo(token / 16);
+        }
+      }
+    }
+  }
+
+  @Test
+  void rotationKeepsLengthsAndAngles() {
+    Random random = new Random(3);
+    for (int size : new int[] {2, 64, 80, 96, 256}) {
+      float[] a = new float[size];
+      float[] b = new float[size];
+      for (int i = 0; i < size; i++) {
+        a[i] = (float) random.nextGaussian();
+        b[i] = (float) random.nextGaussian();
+      }
+      float[] turnedA = new float[size];
+      float[] turnedB = new float[size];
+      RotationMatrix.of(size).rotate(a, 0, turnedA);
+      RotationMatrix.of(size).rotate(b, 0, turnedB);
+      assertThat(dot(turnedA, turnedA)).isCloseTo(dot(a, a), within(1e-3));
+      assertThat(dot(turnedA, turnedB)).isCloseTo(dot(a, b), within(1e-3));
+    }
+  }
+
+  private static double dot(float[] a, float[] b) {
+    double sum = 0;
+    for (int i = 0; i < a.length; i++) {
+      sum += a[i] * b[i];
+    }
+    return sum;
+  }
+
+  /** One head with random keys that have a common mean. */
+  private static final class Fixture implements AutoCloseable {
+    final CpuDevice device = CpuDevice.open(2);
+    final AttentionShape shape;
+    final KeySketches sketches;
+    final CpuActivations queries;
+    final float[][] keys;
+    final int position;
+
+    Fixture(int headSize, int pageTokens, int planes, int group, int pages, int window) {
+      Random random = new Random(headSize + planes);
+      shape = new AttentionShape(group, 1, headSize, 1 / (float) Math.sqrt(headSize), window);
+      sketches = new KeySketches(headSize, pageTokens, planes);
+      int tokens = pages * pageTokens;
+      position = tokens;
+      keys = new float[tokens][headSize];
+      CpuActivations k = CpuActivations.allocate(tokens, headSize);
+      for (int t = 0; t < tokens; t++) {
+        for (int d = 0; d < headSize; d++) {
+          // bfloat16 numbers, so that the page holds them exactly.
+          keys[t][d] =
+              Bfloat16.low(Bfloat16.bits((float) random.nextGaussian() + (d % 3 == 0 ? 2 : 0)));
+          k.values()[t * headSize + d] = keys[t][d];
+        }
+      }
+      PageLayout layout = new PageLayout(headSize, pageTokens, KvFormat.BF16);
+      CpuPageMemory memory = new CpuPageMemory(layout, (long) pages * layout.pageBytes());
+      memory.ensure(pages);
+      HeadPages list = new HeadPages();
+      list.ensure(pages);
+      List<SketchedPage> jobs = new ArrayList<>();
+      for (int page = 0; page < pages; page++) {
+        list.slots[page] = page;
+        list.firstPositions[page] = page * pageTokens;
+        list.tokenCounts[page] = pageTokens;
+        jobs.add(new SketchedPage(sketches, page, page));
+      }
+      list.count = pages;
+      device.writeKv(
+          k, k, shape, memory, List.of(new AttentionSegment(0, tokens, 0, new HeadPages[] {list})));
+      sketches.ensure(pages);
+      device.sketchKeys(memory, jobs);
+      queries = CpuActivations.allocate(1, group * headSize);
+      for (int i = 0; i < group * headSize; i++) {
+        queries.values()[i] = (float) random.nextGaussian();
+      }
+    }
+
+    void askFor(int token) {
+      for (int d = 0; d < shape.headSize(); d++) {
+        queries.values()[d] = 2 * (keys[token][d] - sketches.centre[d]);
+      }
+    }
+
+    void score() {
+      device.scoreSketches(
+          queries, shape, List.of(new SketchSegment(0, position, new KeySketches[] {sketches})));
+    }
+
+    float[] massOfDecodedSketches() {
+      int headSize = shape.headSize();
+      int planes = sketches.planes();
+      float[] mass = new float[sketches.pages];
+      float[] query = new float[headSize];
+      for (int g = 0; g < shape.groupSize(); g++) {
+        RotationMatrix.of(headSize).rotate(queries.values(), g * headSize, query);
+        double[] scores = new double[keys.length];
+        double total = 0;
+        int start = VisiblePages.windowStart(position, shape.window());
+        for (int t = start; t < keys.length; t++) {
+          double score = 0;
+          for (int d = 0; d < headSize; d++) {
+            int code = 0;
+            for (int plane = 0; plane < planes; plane++) {
+              long word = sketches.bits[sketches.wordAt(t, plane, d / 64)];
+              code |= (int) (word >> (d % 64) & 1) << plane;
+            }
+            score += query[d] * (2 * code - ((1 << planes) - 1));
+          }
+          scores[t] = Math.exp(score * Bfloat16.low(sketches.steps[t]) * shape.scale());
+          total += scores[t];
+        }
+        for (int t = start; t < keys.length; t++) {
+          mass[t / sketches.pageTokens()] += scores[t] / total / shape.groupSize();
+        }
+      }
+      return mass;
+    }
+
+    @Override
+    public void close() {
+      device.close();
+    }
+  }
+}

@@ -1,0 +1,103 @@
+package dev.kvfreeze.engine;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.kvfreeze.device.KvFormat;
+import dev.kvfreeze.device.cpu.CpuDevice;
+import dev.kvfreeze.freeze.AdaptiveOptions;
+import dev.kvfreeze.freeze.FreezeCap;
+import dev.kvfreeze.freeze.FreezePolicies;
+import dev.kvfreeze.freeze.PolicyOptions;
+import dev.kvfreeze.model.LanguageModel;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The policy {@code adaptive} with the real model: exact prefill, bounded memory, recall. */
+class AdaptiveEngineTest {
+  private static final int CHUNK = 128;
+  private static LanguageModel model;
+  private static PolicyTrials trials;
+
+  @BeforeAll
+  static void open() {
+    model = RealModels.smolLm2();
+    trials = new PolicyTrials(model, CpuDevice.open(2), CHUNK);
+  }
+
+  @AfterAll
+  static void close() {
+    trials.close();
+    model.close();
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 7, 16})
+  void aPromptThatPassesThroughIsReadAsByTheFullCacheToTheBit(int pageTokens) {
+    int[] prompt = RealModels.textTokens(model, 0, 5 * CHUNK + 29);
+    GenerationRequest request = request(prompt, 1);
+    List<float[]> first = new ArrayList<>();
+    for (String policy : List.of("full", "adaptive")) {
+      Generation generation =
+          trials.force(
+              setup(policy, "20%", pageTokens),
+              request,
+              null,
+              new int[] {1},
+              (statistics, logits, usage) -> first.add(logits.clone()));
+      long full = generation.statistics().fullKvBytes();
+      long peak = generation.statistics().peakResidentKvBytes();
+      if (policy.equals("adaptive")) {
+        assertThat(peak).isLessThan((long) (0.4 * full));
+      } else {
+        assertThat(peak).isBetween(full, (long) (1.05 * full));
+      }
+    }
+    assertThat(first.get(1)).isEqualTo(first.get(0));
+  }
+
+  @Test
+  void withoutACapNothingIsFrozenAndTheTextIsTheFullCaches() {
+    int[] prompt = RealModels.textTokens(model, 0, 3 * CHUNK);
+    Generation full = generate("full", "none", request(prompt, 40));
+    Generation adaptive = generate("adaptive", "none", request(prompt, 40));
+    assertThat(adaptive.tokens()).isEqualTo(full.tokens());
+    assertThat(adaptive.statistics().frozenPages()).isZero();
+    assertThat(adaptive.statistics().meanEntropy()).isEqualTo(full.statistics().meanEntropy());
+  }
+
+  @Test
+  void keepsToItsCapWhileItGeneratesAndRecallsPages() {
+    int[] prompt = RealModels.textTokens(model, 0, 10 * CHUNK);
+    Generation generation = generate("adaptive", "20%", request(prompt, 60));
+    GenerationStatistics statistics = generation.statistics();
+    assertThat(statistics.thawedPages()).isPositive();
+    assertThat(statistics.peakResidentKvBytes())
+        .isLessThan((long) (0.215 * statistics.fullKvBytes()));
+    assertThat(statistics.meanResidentKvBytes())
+        .isGreaterThan((long) (0.15 * statistics.fullKvBytes()));
+    Generation again = generate("adaptive", "20%", request(prompt, 60));
+    assertThat(again.tokens()).isEqualTo(generation.tokens());
+  }
+
+  private static Generation generate(String policy, String cap, GenerationRequest request) {
+    return trials.generate(setup(policy, cap, 16), request, null, PolicyTrials.Decision.EACH_CHUNK);
+  }
+
+  private static PolicySetup setup(String policy, String cap, int pageTokens) {
+    PolicyOptions options =
+        PolicyOptions.defaults()
+            .withPageTokens(pageTokens)
+            .withAdaptive(AdaptiveOptions.defaults().withCap(FreezeCap.parse(cap)));
+    return new PolicySetup(FreezePolicies.create(policy, options), KvFormat.BF16, pageTokens);
+  }
+
+  private static GenerationRequest request(int[] prompt, int newTokens) {
+    return new GenerationRequest(
+        "adaptive", prompt, newTokens, SamplingOptions.GREEDY, List.of(), 0);
+  }
+}
