@@ -15,7 +15,7 @@ public final class KeySketches {
   /** Tokens whose bits lie together: {@code bits[block][plane][word][token]}. */
   public static final int BLOCK_TOKENS = 64;
 
-  private static final int SPARE_BLOCKS = 4;
+  private static final int SPARE_BLOCKS = 1;
 
   private final int headSize;
   private final int pageTokens;

@@ -161,6 +161,11 @@ final class AdaptiveSequence implements SequencePolicy {
     Head head = heads[index];
     FreezablePages range = FreezablePages.of(view, options);
     float bar = Math.max(level, head.cover);
+    if (kind == StepKind.QUESTION) {
+      // While the prompt streamed, sinks and recent tokens passed through as well.
+      thaw(0, Math.min(range.first(), view.pageCount()), mover);
+      thaw(range.end(), view.pageCount(), mover);
+    }
     for (int page = range.first(); page < range.end(); page++) {
       boolean wanted = head.importance[page] >= bar;
       if (kind == StepKind.QUESTION && wanted) {
@@ -168,6 +173,12 @@ final class AdaptiveSequence implements SequencePolicy {
       } else if (!wanted && view.active(page)) {
         freeze(head, page, view, mover);
       }
+    }
+  }
+
+  private static void thaw(int from, int to, PageMover mover) {
+    for (int page = from; page < to; page++) {
+      mover.thaw(page);
     }
   }
 

@@ -1,0 +1,34 @@
+package dev.kvfreeze.eval;
+
+import java.util.function.IntFunction;
+import java.util.function.ToIntFunction;
+
+/**
+ * How long an example may be.
+ *
+ * @param tokens of context, question and template together
+ * @param count tokens of a text
+ */
+public record ExampleSize(int tokens, ToIntFunction<String> count) {
+  /** Tokens left for a chat template's own text. */
+  private static final int TEMPLATE_TOKENS = 64;
+
+  /**
+   * The most units of filling with which an example still fits, at least {@code least}.
+   *
+   * @param text of the example with so many units
+   */
+  public int mostUnits(int least, int most, IntFunction<String> text) {
+    int fits = least;
+    int tooMany = most + 1;
+    while (tooMany - fits > 1) {
+      int middle = (fits + tooMany) >>> 1;
+      if (count.applyAsInt(text.apply(middle)) + TEMPLATE_TOKENS <= tokens) {
+        fits = middle;
+      } else {
+        tooMany = middle;
+      }
+    }
+    return fits;
+  }
+}

@@ -1,0 +1,81 @@
+package dev.kvfreeze.eval;
+
+import dev.kvfreeze.cache.PrefilledContext;
+import dev.kvfreeze.device.KvFormat;
+import dev.kvfreeze.engine.Generation;
+import dev.kvfreeze.engine.GenerationRequest;
+import dev.kvfreeze.engine.PolicyTrials;
+import dev.kvfreeze.engine.SamplingOptions;
+import dev.kvfreeze.model.tokenizer.Tokenizer.SpecialTokens;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Answers a task's example under many policies, all from one reading of its context. The first
+ * setup is the control that the others' tokens are compared with.
+ */
+public final class QuestionTrials {
+  private final PolicyTrials trials;
+  private final Haystack haystack;
+
+  public QuestionTrials(PolicyTrials trials, Haystack haystack) {
+    this.trials = trials;
+    this.haystack = haystack;
+  }
+
+  /** A result for each setup, in order. */
+  public List<TrialResult> run(
+      EvaluationTask task,
+      int length,
+      long seed,
+      List<NamedSetup> setups,
+      PolicyTrials.Decision decision) {
+    ExampleSize size =
+        new ExampleSize(
+            length - task.answerTokens(),
+            text -> trials.model().tokenizer().encode(text, SpecialTokens.AS_TEXT).length);
+    EvaluationExample example = task.example(size, haystack, seed);
+    QuestionPrompt prompt = QuestionPrompt.of(trials.model(), example);
+    PrefilledContext context = trials.read(prompt.context(), KvFormat.BF16);
+    GenerationRequest request =
+        new GenerationRequest(
+            task.name() + "-" + length + "-" + seed,
+            prompt.tokens(),
+            task.answerTokens(),
+            SamplingOptions.GREEDY,
+            List.of(),
+            0,
+            prompt.contextTokens());
+    List<TrialResult> results = new ArrayList<>();
+    int[] control = null;
+    for (NamedSetup setup : setups) {
+      Generation generation = trials.generate(setup.setup(), request, context, decision);
+      control = control == null ? generation.tokens() : control;
+      results.add(
+          new TrialResult(
+              task.name(),
+              task.family(),
+              length,
+              seed,
+              setup.label(),
+              prompt.tokens().length,
+              task.score(example, generation.text()),
+              agreement(control, generation.tokens()),
+              Double.NaN,
+              Double.NaN,
+              generation.statistics(),
+              generation.text()));
+    }
+    return results;
+  }
+
+  /** The share of the control's tokens that are the same at the same place. */
+  static double agreement(int[] control, int[] tokens) {
+    int same = 0;
+    for (int i = 0; i < Math.min(control.length, tokens.length); i++) {
+      same += control[i] == tokens[i] ? 1 : 0;
+    }
+    int longest = Math.max(control.length, tokens.length);
+    return longest == 0 ? 1 : (double) same / longest;
+  }
+}
