@@ -2,7 +2,9 @@ package dev.kvfreeze.cache;
 
 import dev.kvfreeze.device.HeadPages;
 import dev.kvfreeze.device.KeySketches;
+import dev.kvfreeze.device.SketchedPage;
 import java.util.Arrays;
+import java.util.List;
 
 /**
  * The page table of one KV head of one layer: for each logical page its slot, or {@link #NONE} when
@@ -11,6 +13,9 @@ import java.util.Arrays;
  */
 final class HeadTable {
   static final int NONE = -1;
+
+  /** Keys whose mean is worth subtracting from all later ones. */
+  private static final int CENTRE_TOKENS = 64;
 
   final int layer;
 
@@ -73,6 +78,19 @@ final class HeadTable {
   float mass(int page) {
     int index = listed[page];
     return index >= 0 && slots[page] >= 0 && pages.wantMass ? pages.mass[index] : 0;
+  }
+
+  /** Adds full pages that have no sketch yet; none before there are enough keys for a mean. */
+  void collectUnsketched(int full, int pageTokens, List<SketchedPage> into) {
+    if (sketches == null
+        || sketches.pages >= full
+        || (sketches.centre == null && full * pageTokens < CENTRE_TOKENS)) {
+      return;
+    }
+    sketches.ensure(full);
+    for (int page = sketches.pages; page < full; page++) {
+      into.add(new SketchedPage(sketches, page, slots[page]));
+    }
   }
 
   float estimate(int page) {

@@ -4,8 +4,6 @@ import dev.kvfreeze.device.HeadPages;
 import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.PageMemory;
 import dev.kvfreeze.device.SketchedPage;
-import dev.kvfreeze.freeze.HeadView;
-import dev.kvfreeze.freeze.PageMover;
 import dev.kvfreeze.freeze.SequencePolicy;
 import dev.kvfreeze.freeze.StepKind;
 import java.util.List;
@@ -18,35 +16,32 @@ public final class SequenceCache implements AutoCloseable {
   private static final int NONE = HeadTable.NONE;
   private static final int[] NO_SLOTS = {};
 
-  /** Keys whose mean is worth subtracting from all later ones. */
-  private static final int CENTRE_TOKENS = 64;
-
   private final KvCache cache;
   private final String id;
   private final int pageTokens;
-  private final HeadTable[] tables;
+  final HeadTable[] tables;
   private final HeadPages[][] pages;
-  private final Moves moves = new Moves();
+  final HeadMoves moves;
   private final boolean mayFreeze;
-  private final SequencePolicy policy;
+  final SequencePolicy policy;
   private final PassingPages passing;
-  private int length;
+  int length;
 
   /** Logical pages below this were offered to the cold store when they filled. */
-  private int offered;
+  int offered;
 
-  private long frozenPages;
+  long frozenPages;
   private long coldPages;
-  private long frozenTotal;
+  long frozenTotal;
   private long thawedTotal;
   private long backedUpTotal;
 
   /** Pages that came in from the cold store for one layer's attention only. */
-  private long passedTotal;
+  long passedTotal;
 
   private long peakActivePages;
   private long peakResidentBytes;
-  private long deferredThaws;
+  long deferredThaws;
   private String warning;
   private boolean closed;
 
@@ -55,6 +50,7 @@ public final class SequenceCache implements AutoCloseable {
     this.id = id;
     this.pageTokens = cache.pageTokens;
     this.mayFreeze = cache.policy.mayFreeze();
+    this.moves = new HeadMoves(this, cache);
     this.policy = cache.policy.sequence(cache.shape);
     this.tables = new HeadTable[cache.layers * cache.kvHeads];
     this.pages = new HeadPages[cache.layers][cache.kvHeads];
@@ -63,7 +59,7 @@ public final class SequenceCache implements AutoCloseable {
       tables[i] = new HeadTable(layer, cache.newSketches());
       pages[layer][i % cache.kvHeads] = tables[i].pages;
     }
-    this.passing = new PassingPages();
+    this.passing = new PassingPages(this, cache, tables);
   }
 
   /** Tokens in the sequence, those of the present forward pass included. */
@@ -134,7 +130,7 @@ public final class SequenceCache implements AutoCloseable {
     }
   }
 
-  private PoolExhaustedException exhausted(String what, long neededPages) {
+  PoolExhaustedException exhausted(String what, long neededPages) {
     String condition =
         warning != null ? " (" + cache.coldCondition() + ", so nothing can be frozen)" : "";
     return PoolExhaustedException.of(
@@ -166,19 +162,8 @@ public final class SequenceCache implements AutoCloseable {
 
   /** The pages of a layer that have filled and are not sketched yet, for the device to sketch. */
   public void collectUnsketched(int layer, List<SketchedPage> into) {
-    int full = length / pageTokens;
     for (int i = layer * cache.kvHeads; i < (layer + 1) * cache.kvHeads; i++) {
-      HeadTable table = tables[i];
-      KeySketches sketches = table.sketches;
-      if (sketches == null
-          || sketches.pages >= full
-          || (sketches.centre == null && full * pageTokens < CENTRE_TOKENS)) {
-        continue;
-      }
-      sketches.ensure(full);
-      for (int page = sketches.pages; page < full; page++) {
-        into.add(new SketchedPage(sketches, page, table.slots[page]));
-      }
+      tables[i].collectUnsketched(length / pageTokens, pageTokens, into);
     }
   }
 
@@ -251,7 +236,7 @@ public final class SequenceCache implements AutoCloseable {
     notePeak();
   }
 
-  private void notePeak() {
+  void notePeak() {
     long active = (long) pageCount() * tables.length - frozenPages;
     peakActivePages = Math.max(peakActivePages, active);
     peakResidentBytes = Math.max(peakResidentBytes, active * cache.pageBytes + sketchBytes());
@@ -281,7 +266,7 @@ public final class SequenceCache implements AutoCloseable {
     offered = full;
   }
 
-  private boolean backUp(HeadTable table, int page) {
+  boolean backUp(HeadTable table, int page) {
     if (table.handles[page] >= 0) {
       return true;
     }
@@ -385,7 +370,7 @@ public final class SequenceCache implements AutoCloseable {
     }
   }
 
-  private void thaw(HeadTable table, int page) {
+  void thaw(HeadTable table, int page) {
     int slot = cache.pool.acquire();
     try {
       cache.bringBack(table.handles[page], slot);
@@ -424,7 +409,7 @@ public final class SequenceCache implements AutoCloseable {
         deferredThaws);
   }
 
-  private int pageCount() {
+  int pageCount() {
     return tables[0].count;
   }
 
@@ -455,185 +440,5 @@ public final class SequenceCache implements AutoCloseable {
     offered = 0;
     closed = true;
     cache.closed(this);
-  }
-
-  /** The head that the policy looks at, and what it decides. */
-  private final class Moves implements HeadView, PageMover {
-    private HeadTable table;
-    private int activeTokens;
-
-    void look(HeadTable next) {
-      table = next;
-      int activePages = next.pages.count;
-      activeTokens =
-          activePages == 0
-              ? 0
-              : (activePages - 1) * pageTokens + next.pages.tokenCounts[activePages - 1];
-    }
-
-    @Override
-    public int layer() {
-      return table.layer;
-    }
-
-    @Override
-    public int pageCount() {
-      return table.count;
-    }
-
-    @Override
-    public int pageTokens() {
-      return pageTokens;
-    }
-
-    @Override
-    public int length() {
-      return length;
-    }
-
-    @Override
-    public long activePages() {
-      return (long) SequenceCache.this.pageCount() * tables.length - frozenPages;
-    }
-
-    @Override
-    public float estimate(int page) {
-      return table.estimate(page);
-    }
-
-    @Override
-    public int activeTokens() {
-      return activeTokens;
-    }
-
-    @Override
-    public boolean active(int page) {
-      return table.slots[page] >= 0;
-    }
-
-    @Override
-    public float mass(int page) {
-      return table.mass(page);
-    }
-
-    @Override
-    public void freeze(int page) {
-      HeadTable head = table;
-      boolean full = (page + 1L) * pageTokens <= length;
-      boolean findable = head.sketches == null || page < head.sketches.pages;
-      if (!full || !findable || head.slots[page] < 0 || !backUp(head, page)) {
-        return;
-      }
-      cache.pool.release(head.slots[page]);
-      head.slots[page] = NONE;
-      head.moved(page);
-      frozenPages++;
-      frozenTotal++;
-    }
-
-    @Override
-    public void thaw(int page) {
-      if (table.slots[page] >= 0) {
-        return;
-      }
-      if (cache.pool.freePages() == 0) {
-        deferredThaws++;
-        return;
-      }
-      SequenceCache.this.thaw(table, page);
-    }
-  }
-
-  /**
-   * Exact reading of a prompt that does not fit: when a chunk reaches a layer, the layer's cold
-   * pages come in, have part in its attention, and leave again. Resident are the sketches, one
-   * layer, and the last page of each head where it is not full.
-   */
-  private final class PassingPages {
-    boolean active;
-
-    /** Adds pages without slots. The pool must hold a whole layer and the heads' last pages. */
-    void extend(int newLength, int newPages) {
-      long needed = cache.pagesFor(newLength) * cache.kvHeads + tables.length;
-      if (needed > cache.pool.freePages()) {
-        throw exhausted("passing a layer's pages", needed);
-      }
-      active = true;
-      for (HeadTable table : tables) {
-        for (int page = 0; page < newPages; page++) {
-          table.appendUnwritten();
-        }
-        table.moved(length / pageTokens);
-      }
-      frozenPages += (long) newPages * tables.length;
-      length = newLength;
-    }
-
-    void open(int layer, int firstVisible) {
-      for (int i = layer * cache.kvHeads; i < (layer + 1) * cache.kvHeads; i++) {
-        HeadTable table = tables[i];
-        for (int page = firstVisible / pageTokens; page < table.count; page++) {
-          if (table.slots[page] < 0) {
-            bringIn(table, page);
-          }
-        }
-        table.relist(pageTokens, length);
-      }
-      notePeak();
-    }
-
-    private void bringIn(HeadTable table, int page) {
-      int slot = cache.pool.acquire();
-      if (table.handles[page] >= 0) {
-        try {
-          cache.bringBack(table.handles[page], slot);
-        } catch (RuntimeException e) {
-          cache.pool.release(slot);
-          throw e;
-        }
-        passedTotal++;
-      }
-      table.slots[page] = slot;
-      table.moved(page);
-      frozenPages--;
-    }
-
-    void close(int layer, StepKind kind) {
-      int full = length / pageTokens;
-      boolean observed = cache.policy.wantsMass(kind);
-      for (int i = layer * cache.kvHeads; i < (layer + 1) * cache.kvHeads; i++) {
-        HeadTable table = tables[i];
-        if (observed) {
-          moves.look(table);
-          policy.observe(i, kind, moves);
-        }
-        int findable = table.sketches == null ? full : Math.min(full, table.sketches.pages);
-        for (int page = 0; page < findable; page++) {
-          if (table.slots[page] >= 0 && backUp(table, page)) {
-            cache.pool.release(table.slots[page]);
-            table.slots[page] = NONE;
-            table.moved(page);
-            frozenPages++;
-          }
-        }
-        table.relist(pageTokens, length);
-      }
-    }
-
-    /** Pages that never were active for a step of output count as frozen once. */
-    void end() {
-      active = false;
-      int full = length / pageTokens;
-      frozenTotal += (long) Math.max(0, full - offered) * tables.length;
-      offered = full;
-    }
-
-    long sketchBytes() {
-      long bytes = 0;
-      for (HeadTable table : tables) {
-        bytes += table.sketches == null ? 0 : table.sketches.bytes();
-      }
-      return bytes;
-    }
   }
 }

@@ -68,9 +68,9 @@ public final class KeySketches {
     return words;
   }
 
-  /** Bytes of one token's sketch. */
+  /** Bytes of one token's sketch, its part of the estimates and of spare room included. */
   public static int bytesPerToken(int headSize, int planes) {
-    return 8 * planes * ((headSize + 63) / 64) + Short.BYTES;
+    return 8 * planes * ((headSize + 63) / 64) + Short.BYTES + 1;
   }
 
   /** Makes room for the sketches of {@code count} pages, keeping what is there. */

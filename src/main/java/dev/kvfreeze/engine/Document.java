@@ -120,9 +120,11 @@ final class Document {
 
   /** What a chunk of so many tokens is. */
   StepKind kindOf(int count) {
-    return promptRead + count < request.promptTokens().length
-        ? StepKind.PREFILL
-        : StepKind.QUESTION;
+    int end = promptRead + count;
+    if (end == request.promptTokens().length) {
+      return StepKind.QUESTION;
+    }
+    return end == request.contextTokens() ? StepKind.CONTEXT : StepKind.PREFILL;
   }
 
   /**

@@ -35,7 +35,7 @@ public final class AdaptivePolicy implements FreezePolicy {
 
   @Override
   public boolean wantsMass(StepKind kind) {
-    return kind != StepKind.PREFILL;
+    return kind == StepKind.QUESTION || kind == StepKind.DECODE;
   }
 
   @Override

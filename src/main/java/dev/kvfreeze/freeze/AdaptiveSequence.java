@@ -10,6 +10,9 @@ final class AdaptiveSequence implements SequencePolicy {
   /** How far above the level a page must be to be thawed before its hold has ended. */
   private static final float BREAKS_HOLD = 4;
 
+  /** Most pages that a head thaws in one step: more would be noise of the sketches. */
+  private static final int RECALLS_PER_STEP = 4;
+
   private final PolicyOptions options;
   private final CacheShape shape;
   private final FreezeSchedule schedule;
@@ -17,6 +20,7 @@ final class AdaptiveSequence implements SequencePolicy {
   private final float thawFactor;
   private final Head[] heads;
   private final MassHistogram importances = new MassHistogram();
+  private final BestPages wanted = new BestPages(RECALLS_PER_STEP);
   private float[] sorted = {};
 
   /** Importance below which the cap has no room. */
@@ -51,9 +55,15 @@ final class AdaptiveSequence implements SequencePolicy {
     return (long) (budgetTokens(options, shape, length) * heads.length / shape.pageTokens());
   }
 
+  /** While more of the prompt is to come nothing is decided: all of it passes through. */
+  private static boolean reads(StepKind kind) {
+    return kind == StepKind.PREFILL || kind == StepKind.CONTEXT;
+  }
+
   @Override
   public boolean streams(int tokens) {
-    return tokens + shape.pageTokens() > budgetTokens(options, shape, tokens);
+    return !(options.adaptive().cap() instanceof FreezeCap.None)
+        && tokens + shape.pageTokens() > budgetTokens(options, shape, tokens);
   }
 
   @Override
@@ -66,8 +76,8 @@ final class AdaptiveSequence implements SequencePolicy {
     Head head = heads[index];
     FreezablePages range = FreezablePages.of(view, options);
     head.ensure(view.pageCount());
-    long budget = budgetPages(view.length());
     float bar = Math.max(level, head.cover) * thawFactor;
+    wanted.clear();
     for (int page = range.first(); page < range.end(); page++) {
       if (view.active(page)) {
         continue;
@@ -80,15 +90,39 @@ final class AdaptiveSequence implements SequencePolicy {
               : carry * importance + (1 - carry) * estimate;
       head.importance[page] = importance;
       boolean held = head.heldUntil[page] > step;
-      if (importance > (held ? BREAKS_HOLD * bar : bar) && view.activePages() < budget) {
+      if (importance > (held ? BREAKS_HOLD * bar : bar)) {
+        wanted.offer(page, importance);
+      }
+    }
+    long budget = budgetPages(view.length());
+    for (int i = 0; i < wanted.count(); i++) {
+      int page = wanted.page(i);
+      if (view.activePages() < budget
+          || makeRoom(head, range, head.importance[page], view, mover)) {
         mover.thaw(page);
       }
     }
   }
 
+  /** Freezes the least important page of a head, if it is clearly less than the one to come. */
+  private boolean makeRoom(
+      Head head, FreezablePages range, float importance, HeadView view, PageMover mover) {
+    int least = -1;
+    for (int page = range.first(); page < range.end(); page++) {
+      if (view.active(page) && (least < 0 || head.importance[page] < head.importance[least])) {
+        least = page;
+      }
+    }
+    if (least < 0 || head.importance[least] * thawFactor >= importance) {
+      return false;
+    }
+    freeze(head, least, view, mover);
+    return !view.active(least);
+  }
+
   @Override
   public void observe(int index, StepKind kind, HeadView view) {
-    if (kind == StepKind.PREFILL) {
+    if (reads(kind)) {
       return;
     }
     Head head = heads[index];
@@ -141,12 +175,13 @@ final class AdaptiveSequence implements SequencePolicy {
 
   @Override
   public void balance(StepKind kind, HeadView view) {
-    if (kind == StepKind.PREFILL) {
+    if (reads(kind)) {
       return;
     }
     // The next step may begin a page in every head, and recall needs some room as well.
     long room = budgetPages(view.length()) - kept - heads.length;
-    level = freezable <= room ? 0 : importances.levelOfTop(Math.max(0, room));
+    boolean fits = options.adaptive().cap() instanceof FreezeCap.None || freezable <= room;
+    level = fits ? 0 : importances.levelOfTop(Math.max(0, room));
     importances.clear();
     freezable = 0;
     kept = 0;
@@ -155,7 +190,7 @@ final class AdaptiveSequence implements SequencePolicy {
 
   @Override
   public void step(int index, StepKind kind, HeadView view, PageMover mover) {
-    if (kind == StepKind.PREFILL) {
+    if (reads(kind)) {
       return;
     }
     Head head = heads[index];

@@ -13,6 +13,9 @@ public final class FreezePolicies {
   static {
     FACTORIES.put(AdaptivePolicy.NAME, AdaptivePolicy::new);
     FACTORIES.put(FullPolicy.NAME, options -> new FullPolicy());
+    FACTORIES.put(HeavyHitterPolicy.NAME, HeavyHitterPolicy::new);
+    FACTORIES.put(RandomPolicy.NAME, RandomPolicy::new);
+    FACTORIES.put(SnapKvPolicy.NAME, SnapKvPolicy::new);
     FACTORIES.put(PaperPolicy.NAME, PaperPolicy::new);
     FACTORIES.put(WindowPolicy.NAME, WindowPolicy::new);
   }

@@ -20,7 +20,7 @@ public final class FullPolicy implements HeadwisePolicy {
   }
 
   @Override
-  public HeadPolicy head() {
+  public HeadPolicy head(CacheShape shape) {
     return (kind, view, mover) -> {};
   }
 

@@ -3,13 +3,13 @@ package dev.kvfreeze.freeze;
 /** A policy that decides for each head by itself. */
 public interface HeadwisePolicy extends FreezePolicy {
   /** Fresh state for one KV head of one layer of one sequence. */
-  HeadPolicy head();
+  HeadPolicy head(CacheShape shape);
 
   @Override
   default SequencePolicy sequence(CacheShape shape) {
     HeadPolicy[] heads = new HeadPolicy[shape.heads()];
     for (int i = 0; i < heads.length; i++) {
-      heads[i] = head();
+      heads[i] = head(shape);
     }
     return new SequencePolicy() {
       @Override

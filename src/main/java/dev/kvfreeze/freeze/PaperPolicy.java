@@ -41,7 +41,7 @@ public final class PaperPolicy implements HeadwisePolicy {
   }
 
   @Override
-  public HeadPolicy head() {
+  public HeadPolicy head(CacheShape shape) {
     return new Head();
   }
 

@@ -28,7 +28,7 @@ public final class WindowPolicy implements HeadwisePolicy {
   }
 
   @Override
-  public HeadPolicy head() {
+  public HeadPolicy head(CacheShape shape) {
     return new Head();
   }
 

@@ -27,7 +27,7 @@ final class RandomPolicy implements HeadwisePolicy {
   }
 
   @Override
-  public HeadPolicy head() {
+  public HeadPolicy head(CacheShape shape) {
     return (kind, view, mover) -> {
       for (int i = random.nextInt(4); i > 0 && view.pageCount() > 0; i--) {
         int page = random.nextInt(view.pageCount());

@@ -74,7 +74,7 @@ class FreezePoliciesTest {
 
   @Test
   void windowNeverThawsAndTriesARefusedPageAgain() {
-    HeadPolicy head = new WindowPolicy(new PolicyOptions(1, 2, 3, 0.5, 64, 1)).head();
+    HeadPolicy head = new WindowPolicy(new PolicyOptions(1, 2, 3, 0.5, 64, 1)).head(SHAPE);
     TableHead table = new TableHead(1);
     table.refuseFreeze = true;
     for (int i = 0; i < 9; i++) {
@@ -96,7 +96,7 @@ class FreezePoliciesTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"papper, paper", "Window, window", "ful, full", "'', full"})
+  @CsvSource({"papper, paper", "Window, window", "ful, full", "'', h2o"})
   void refusesAnUnknownNameWithTheNearest(String name, String nearest) {
     assertThatThrownBy(() -> FreezePolicies.create(name, PolicyOptions.defaults()))
         .isInstanceOf(IllegalArgumentException.class)

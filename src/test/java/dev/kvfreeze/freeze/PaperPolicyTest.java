@@ -12,6 +12,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 class PaperPolicyTest {
+  private static final CacheShape SHAPE = new CacheShape(1, 1, 1, 256, 0);
+
   /**
    * The paper's algorithm written down again, from its text, with sets of step numbers: when each
    * page was detected, and when it comes back. Knows nothing of timers or buckets' counters.
@@ -92,7 +94,7 @@ class PaperPolicyTest {
   void doesWhatThePaperSays(
       int pageTokens, int sinks, int recent, double tau, int history, double k, long seed) {
     PolicyOptions options = new PolicyOptions(pageTokens, sinks, recent, tau, history, k);
-    HeadPolicy policy = new PaperPolicy(options).head();
+    HeadPolicy policy = new PaperPolicy(options).head(SHAPE);
     TableHead head = new TableHead(pageTokens);
     Naive naive = new Naive(options);
     SplittableRandom random = new SplittableRandom(seed);
@@ -154,7 +156,7 @@ class PaperPolicyTest {
 
   @Test
   void aThawThatFailsIsAskedForAgain() {
-    HeadPolicy policy = new PaperPolicy(new PolicyOptions(1, 0, 1, 0.5, 64, 1)).head();
+    HeadPolicy policy = new PaperPolicy(new PolicyOptions(1, 0, 1, 0.5, 64, 1)).head(SHAPE);
     TableHead head = ignored(3);
     policy.step(StepKind.DECODE, head, head);
     assertThat(head.activePageNumbers()).containsExactly(2);
@@ -170,7 +172,7 @@ class PaperPolicyTest {
 
   @Test
   void aFreezeThatFailsLeavesThePageScored() {
-    HeadPolicy policy = new PaperPolicy(new PolicyOptions(1, 0, 1, 0.5, 64, 1)).head();
+    HeadPolicy policy = new PaperPolicy(new PolicyOptions(1, 0, 1, 0.5, 64, 1)).head(SHAPE);
     TableHead head = ignored(3);
     head.refuseFreeze = true;
     for (int i = 0; i < 3; i++) {
@@ -190,7 +192,7 @@ class PaperPolicyTest {
   @Test
   void aRewindForgetsThePagesItDrops() {
     PolicyOptions options = new PolicyOptions(4, 0, 1, 0.5, 64, 0.1);
-    HeadPolicy policy = new PaperPolicy(options).head();
+    HeadPolicy policy = new PaperPolicy(options).head(SHAPE);
     TableHead head = new TableHead(4);
     for (int i = 0; i < 20; i++) {
       head.append();

@@ -5,7 +5,6 @@ import static dev.kvfreeze.spark.conf.Knob.Effect.RUNNING;
 
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.cpu.DecodeActivations;
-import dev.kvfreeze.freeze.PolicyOptions;
 import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -30,7 +29,7 @@ public final class Knobs {
           "policy",
           KnobTypes.text(NAME),
           "",
-          "full",
+          "adaptive",
           RESULT,
           "The cache policy: a file of conf/policies without its ending, or a path to such a file.");
   public static final Knob<String> PROMPT =
@@ -178,56 +177,6 @@ public final class Knobs {
           RUNNING,
           "Most bytes of the cold store.");
 
-  // The policies.
-  private static final PolicyOptions POLICY_DEFAULTS = PolicyOptions.defaults();
-
-  public static final Knob<Integer> SINK_TOKENS =
-      Knob.of(
-              "policy.sinkTokens",
-              KnobTypes.integer(0, 1 << 20),
-              "tokens",
-              Integer.toString(POLICY_DEFAULTS.sinkTokens()),
-              RESULT,
-              "First tokens of a document that are never frozen (attention sinks).")
-          .readBy("window", "paper");
-  public static final Knob<Integer> RECENT_TOKENS =
-      Knob.of(
-              "policy.recentTokens",
-              KnobTypes.integer(1, 1 << 20),
-              "tokens",
-              Integer.toString(POLICY_DEFAULTS.recentTokens()),
-              RESULT,
-              "Newest tokens that are never frozen: the sliding window K.")
-          .readBy("window", "paper");
-  public static final Knob<Double> TAU =
-      Knob.of(
-              "policy.tau",
-              KnobTypes.decimal(0, 1e6),
-              "times the uniform share",
-              Double.toString(POLICY_DEFAULTS.threshold()),
-              RESULT,
-              "A page whose tokens get less attention than this is detected as unimportant;"
-                  + " 1 is what each would get if attention were spread evenly.")
-          .readBy("paper");
-  public static final Knob<Integer> HISTORY =
-      Knob.of(
-              "policy.history",
-              KnobTypes.integer(1, 1 << 20),
-              "steps",
-              Integer.toString(POLICY_DEFAULTS.historySteps()),
-              RESULT,
-              "Window W of decode steps in which detections c are counted.")
-          .readBy("paper");
-  public static final Knob<Double> SOFTNESS =
-      Knob.of(
-              "policy.softness",
-              KnobTypes.decimal(1e-6, 1e6),
-              "",
-              Double.toString(POLICY_DEFAULTS.softness()),
-              RESULT,
-              "Softness k of the freeze duration floor(sqrt(c) / k).")
-          .readBy("paper");
-
   // The engine.
   public static final Knob<Integer> CONTEXT_LIMIT =
       Knob.of(
@@ -356,11 +305,17 @@ public final class Knobs {
             POOL_BYTES,
             COLD_STORE,
             COLD_BYTES,
-            SINK_TOKENS,
-            RECENT_TOKENS,
-            TAU,
-            HISTORY,
-            SOFTNESS,
+            PolicyKnobs.SINK_TOKENS,
+            PolicyKnobs.RECENT_TOKENS,
+            PolicyKnobs.TAU,
+            PolicyKnobs.HISTORY,
+            PolicyKnobs.SOFTNESS,
+            PolicyKnobs.CAP,
+            PolicyKnobs.KEEP_MASS,
+            PolicyKnobs.SKETCH_BITS,
+            PolicyKnobs.RECALL_INTERVAL,
+            PolicyKnobs.CARRY,
+            PolicyKnobs.MARGIN,
             CONTEXT_LIMIT,
             PREFILL_CHUNK,
             MAX_BATCH,

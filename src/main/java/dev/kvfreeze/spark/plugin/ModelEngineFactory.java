@@ -3,11 +3,13 @@ package dev.kvfreeze.spark.plugin;
 import dev.kvfreeze.engine.Engine;
 import dev.kvfreeze.engine.EngineOptions;
 import dev.kvfreeze.engine.Engines;
+import dev.kvfreeze.freeze.AdaptiveOptions;
 import dev.kvfreeze.freeze.PolicyOptions;
 import dev.kvfreeze.model.LanguageModel;
 import dev.kvfreeze.model.LanguageModels;
 import dev.kvfreeze.spark.conf.ColdStoreKind;
 import dev.kvfreeze.spark.conf.Knobs;
+import dev.kvfreeze.spark.conf.PolicyKnobs;
 import dev.kvfreeze.spark.conf.Settings;
 import java.nio.file.Path;
 import org.apache.hadoop.conf.Configuration;
@@ -55,10 +57,17 @@ public final class ModelEngineFactory implements EngineFactory {
   private static PolicyOptions policyOptions(Settings settings) {
     return new PolicyOptions(
         settings.value(Knobs.PAGE_TOKENS),
-        settings.value(Knobs.SINK_TOKENS),
-        settings.value(Knobs.RECENT_TOKENS),
-        settings.value(Knobs.TAU),
-        settings.value(Knobs.HISTORY),
-        settings.value(Knobs.SOFTNESS));
+        settings.value(PolicyKnobs.SINK_TOKENS),
+        settings.value(PolicyKnobs.RECENT_TOKENS),
+        settings.value(PolicyKnobs.TAU),
+        settings.value(PolicyKnobs.HISTORY),
+        settings.value(PolicyKnobs.SOFTNESS),
+        new AdaptiveOptions(
+            settings.value(PolicyKnobs.CAP),
+            settings.value(PolicyKnobs.KEEP_MASS),
+            settings.value(PolicyKnobs.SKETCH_BITS),
+            settings.value(PolicyKnobs.RECALL_INTERVAL),
+            settings.value(PolicyKnobs.CARRY),
+            settings.value(PolicyKnobs.MARGIN)));
   }
 }

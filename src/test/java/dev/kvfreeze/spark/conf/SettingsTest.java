@@ -50,9 +50,9 @@ class SettingsTest {
                 "spark.app.name",
                 "x"));
     assertThat(settings.value(Knobs.POLICY)).isEqualTo("paper");
-    assertThat(settings.value(Knobs.TAU)).isEqualTo(0.3);
-    assertThat(settings.value(Knobs.HISTORY)).isEqualTo(22);
-    assertThat(settings.value(Knobs.SOFTNESS)).isEqualTo(3.0);
+    assertThat(settings.value(PolicyKnobs.TAU)).isEqualTo(0.3);
+    assertThat(settings.value(PolicyKnobs.HISTORY)).isEqualTo(22);
+    assertThat(settings.value(PolicyKnobs.SOFTNESS)).isEqualTo(3.0);
     assertThat(settings.value(Knobs.MAX_BATCH)).isEqualTo(8);
   }
 

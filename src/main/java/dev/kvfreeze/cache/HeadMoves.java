@@ -1,0 +1,100 @@
+package dev.kvfreeze.cache;
+
+import dev.kvfreeze.freeze.HeadView;
+import dev.kvfreeze.freeze.PageMover;
+
+/** The head that the policy looks at, and what it decides. */
+final class HeadMoves implements HeadView, PageMover {
+  private final SequenceCache owner;
+  private final KvCache cache;
+  private final int pageTokens;
+  private HeadTable table;
+  private int activeTokens;
+
+  HeadMoves(SequenceCache owner, KvCache cache) {
+    this.owner = owner;
+    this.cache = cache;
+    this.pageTokens = cache.pageTokens;
+  }
+
+  void look(HeadTable next) {
+    table = next;
+    int activePages = next.pages.count;
+    activeTokens =
+        activePages == 0
+            ? 0
+            : (activePages - 1) * pageTokens + next.pages.tokenCounts[activePages - 1];
+  }
+
+  @Override
+  public int layer() {
+    return table.layer;
+  }
+
+  @Override
+  public int pageCount() {
+    return table.count;
+  }
+
+  @Override
+  public int pageTokens() {
+    return pageTokens;
+  }
+
+  @Override
+  public int length() {
+    return owner.length();
+  }
+
+  @Override
+  public long activePages() {
+    return (long) owner.pageCount() * cache.shape.heads() - owner.frozenPages;
+  }
+
+  @Override
+  public float estimate(int page) {
+    return table.estimate(page);
+  }
+
+  @Override
+  public int activeTokens() {
+    return activeTokens;
+  }
+
+  @Override
+  public boolean active(int page) {
+    return table.slots[page] >= 0;
+  }
+
+  @Override
+  public float mass(int page) {
+    return table.mass(page);
+  }
+
+  @Override
+  public void freeze(int page) {
+    HeadTable head = table;
+    boolean full = (page + 1L) * pageTokens <= owner.length();
+    boolean findable = head.sketches == null || page < head.sketches.pages;
+    if (!full || !findable || head.slots[page] < 0 || !owner.backUp(head, page)) {
+      return;
+    }
+    cache.pool.release(head.slots[page]);
+    head.slots[page] = HeadTable.NONE;
+    head.moved(page);
+    owner.frozenPages++;
+    owner.frozenTotal++;
+  }
+
+  @Override
+  public void thaw(int page) {
+    if (table.slots[page] >= 0) {
+      return;
+    }
+    if (cache.pool.freePages() == 0) {
+      owner.deferredThaws++;
+      return;
+    }
+    owner.thaw(table, page);
+  }
+}

@@ -1,0 +1,107 @@
+package dev.kvfreeze.cache;
+
+import dev.kvfreeze.freeze.StepKind;
+
+/**
+ * Exact reading of a prompt that does not fit: when a chunk reaches a layer, the layer's cold pages
+ * come in, have part in its attention, and leave again. Resident are the sketches, one layer, and
+ * the last page of each head where it is not full.
+ */
+final class PassingPages {
+  private final SequenceCache owner;
+  private final KvCache cache;
+  private final HeadTable[] tables;
+  private final int pageTokens;
+  boolean active;
+
+  PassingPages(SequenceCache owner, KvCache cache, HeadTable[] tables) {
+    this.owner = owner;
+    this.cache = cache;
+    this.tables = tables;
+    this.pageTokens = cache.pageTokens;
+  }
+
+  /** Adds pages without slots. The pool must hold a whole layer and the heads' last pages. */
+  void extend(int newLength, int newPages) {
+    long needed = cache.pagesFor(newLength) * cache.kvHeads + tables.length;
+    if (needed > cache.pool.freePages()) {
+      throw owner.exhausted("passing a layer's pages", needed);
+    }
+    active = true;
+    for (HeadTable table : tables) {
+      for (int page = 0; page < newPages; page++) {
+        table.appendUnwritten();
+      }
+      table.moved(owner.length / pageTokens);
+    }
+    owner.frozenPages += (long) newPages * tables.length;
+    owner.length = newLength;
+  }
+
+  void open(int layer, int firstVisible) {
+    for (int i = layer * cache.kvHeads; i < (layer + 1) * cache.kvHeads; i++) {
+      HeadTable table = tables[i];
+      for (int page = firstVisible / pageTokens; page < table.count; page++) {
+        if (table.slots[page] < 0) {
+          bringIn(table, page);
+        }
+      }
+      table.relist(pageTokens, owner.length);
+    }
+    owner.notePeak();
+  }
+
+  private void bringIn(HeadTable table, int page) {
+    int slot = cache.pool.acquire();
+    if (table.handles[page] >= 0) {
+      try {
+        cache.bringBack(table.handles[page], slot);
+      } catch (RuntimeException e) {
+        cache.pool.release(slot);
+        throw e;
+      }
+      owner.passedTotal++;
+    }
+    table.slots[page] = slot;
+    table.moved(page);
+    owner.frozenPages--;
+  }
+
+  void close(int layer, StepKind kind) {
+    int full = owner.length / pageTokens;
+    boolean observed = cache.policy.wantsMass(kind);
+    for (int i = layer * cache.kvHeads; i < (layer + 1) * cache.kvHeads; i++) {
+      HeadTable table = tables[i];
+      if (observed) {
+        owner.moves.look(table);
+        owner.policy.observe(i, kind, owner.moves);
+      }
+      int findable = table.sketches == null ? full : Math.min(full, table.sketches.pages);
+      for (int page = 0; page < findable; page++) {
+        if (table.slots[page] >= 0 && owner.backUp(table, page)) {
+          cache.pool.release(table.slots[page]);
+          table.slots[page] = HeadTable.NONE;
+          table.moved(page);
+          owner.frozenPages++;
+        }
+      }
+      table.relist(pageTokens, owner.length);
+    }
+  }
+
+  /** Pages that never were active for a step of output count as frozen once. */
+  void end() {
+    active = false;
+    int full = owner.length / pageTokens;
+    owner.frozenTotal += (long) Math.max(0, full - owner.offered) * tables.length;
+    owner.offered = full;
+  }
+
+  long sketchBytes() {
+    long bytes = 0;
+    for (HeadTable table : tables) {
+      bytes += table.sketches == null ? 0 : table.sketches.bytes();
+    }
+    return bytes;
+  }
+}

@@ -1,0 +1,124 @@
+package dev.kvfreeze.spark.conf;
+
+import static dev.kvfreeze.spark.conf.Knob.Effect.RESULT;
+
+import dev.kvfreeze.freeze.AdaptiveOptions;
+import dev.kvfreeze.freeze.FreezeCap;
+import dev.kvfreeze.freeze.PolicyOptions;
+
+/** The knobs of the cache policies; see {@link Knobs} for all. */
+public final class PolicyKnobs {
+  private static final PolicyOptions POLICY_DEFAULTS = PolicyOptions.defaults();
+
+  public static final Knob<Integer> SINK_TOKENS =
+      Knob.of(
+              "policy.sinkTokens",
+              KnobTypes.integer(0, 1 << 20),
+              "tokens",
+              Integer.toString(POLICY_DEFAULTS.sinkTokens()),
+              RESULT,
+              "First tokens of a document that are never frozen (attention sinks).")
+          .readBy("all but full");
+  public static final Knob<Integer> RECENT_TOKENS =
+      Knob.of(
+              "policy.recentTokens",
+              KnobTypes.integer(1, 1 << 20),
+              "tokens",
+              Integer.toString(POLICY_DEFAULTS.recentTokens()),
+              RESULT,
+              "Newest tokens that are never frozen: the sliding window K.")
+          .readBy("all but full");
+  public static final Knob<Double> TAU =
+      Knob.of(
+              "policy.tau",
+              KnobTypes.decimal(0, 1e6),
+              "times the uniform share",
+              Double.toString(POLICY_DEFAULTS.threshold()),
+              RESULT,
+              "A page whose tokens get less attention than this is detected as unimportant;"
+                  + " 1 is what each would get if attention were spread evenly.")
+          .readBy("paper");
+  public static final Knob<Integer> HISTORY =
+      Knob.of(
+              "policy.history",
+              KnobTypes.integer(1, 1 << 20),
+              "steps",
+              Integer.toString(POLICY_DEFAULTS.historySteps()),
+              RESULT,
+              "Window W of decode steps in which detections c are counted.")
+          .readBy("paper");
+  public static final Knob<Double> SOFTNESS =
+      Knob.of(
+              "policy.softness",
+              KnobTypes.decimal(1e-6, 1e6),
+              "",
+              Double.toString(POLICY_DEFAULTS.softness()),
+              RESULT,
+              "Softness k of the freeze duration floor(sqrt(c) / k).")
+          .readBy("adaptive", "paper");
+  private static final AdaptiveOptions ADAPTIVE_DEFAULTS = AdaptiveOptions.defaults();
+  public static final Knob<FreezeCap> CAP =
+      Knob.of(
+              "policy.cap",
+              new KnobType<>(
+                  "none, a share such as 12%, bytes such as 64m, tokens such as 1024, or"
+                      + " 128+8*sqrt",
+                  FreezeCap::parse),
+              "",
+              AdaptiveOptions.DEFAULT_CAP,
+              RESULT,
+              "Most that stays on the device of a document: a share of the full cache's bytes or"
+                  + " bytes (sketches included), or active tokens, constant or growing with the"
+                  + " square root of the length.")
+          .readBy("adaptive", "h2o", "random", "snapkv");
+  public static final Knob<Double> KEEP_MASS =
+      Knob.of(
+              "policy.keepMass",
+              KnobTypes.decimal(0.01, 1),
+              "share",
+              Double.toString(ADAPTIVE_DEFAULTS.keepMass()),
+              RESULT,
+              "Attention that each head keeps at least while the cap has room: pages that together"
+                  + " get less than the rest are frozen even below the cap; 1 freezes for the cap"
+                  + " only.")
+          .readBy("adaptive");
+  public static final Knob<Integer> SKETCH_BITS =
+      Knob.of(
+              "policy.sketchBits",
+              KnobTypes.integer(1, 2),
+              "bits",
+              Integer.toString(ADAPTIVE_DEFAULTS.sketchBits()),
+              RESULT,
+              "Bits a dimension of the keys' sketches, by which frozen pages are found again.")
+          .readBy("adaptive");
+  public static final Knob<Integer> RECALL_INTERVAL =
+      Knob.of(
+              "policy.recallInterval",
+              KnobTypes.integer(1, 1 << 20),
+              "steps",
+              Integer.toString(ADAPTIVE_DEFAULTS.recallInterval()),
+              RESULT,
+              "Decode steps between two looks at a layer's sketches.")
+          .readBy("adaptive");
+  public static final Knob<Double> CARRY =
+      Knob.of(
+              "policy.carry",
+              KnobTypes.decimal(0, 0.999),
+              "share",
+              Double.toString(ADAPTIVE_DEFAULTS.carry()),
+              RESULT,
+              "Share of a page's importance that is carried from one decode step to the next.")
+          .readBy("adaptive");
+  public static final Knob<Double> MARGIN =
+      Knob.of(
+              "policy.margin",
+              KnobTypes.decimal(0, 1e6),
+              "share",
+              Double.toString(ADAPTIVE_DEFAULTS.margin()),
+              RESULT,
+              "How much more important than the least important active page a frozen page must be"
+                  + " to be thawed.")
+          .readBy("adaptive");
+
+  private PolicyKnobs() {}
+}
