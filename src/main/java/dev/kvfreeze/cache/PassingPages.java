@@ -38,6 +38,12 @@ final class PassingPages {
     owner.length = newLength;
   }
 
+  void requireEnded(String id) {
+    if (active) {
+      throw new IllegalStateException(id + ": the last forward pass has not ended");
+    }
+  }
+
   void open(int layer, int firstVisible) {
     for (int i = layer * cache.kvHeads; i < (layer + 1) * cache.kvHeads; i++) {
       HeadTable table = tables[i];

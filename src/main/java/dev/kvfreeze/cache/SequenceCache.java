@@ -86,7 +86,7 @@ public final class SequenceCache implements AutoCloseable {
       passing.extend(newLength, newPages);
       return;
     }
-    requireNoneUnwritten();
+    passing.requireEnded(id);
     long needed = (long) newPages * tables.length;
     if (needed > cache.pool.freePages()) {
       throw exhausted(tokens + " tokens", needed);
@@ -245,12 +245,6 @@ public final class SequenceCache implements AutoCloseable {
   /** Bytes of the sketches. */
   long sketchBytes() {
     return passing.sketchBytes();
-  }
-
-  private void requireNoneUnwritten() {
-    if (passing.active) {
-      throw new IllegalStateException(id + ": the last forward pass has not ended");
-    }
   }
 
   private void backUpFilled() {

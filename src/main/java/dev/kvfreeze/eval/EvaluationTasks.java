@@ -22,6 +22,8 @@ public final class EvaluationTasks {
     add(new VariableTrackingTask());
     add(new CommonWordsTask());
     add(new FrequentWordsTask());
+    add(PasskeyTask.inNoise());
+    add(PasskeyTask.inProse());
   }
 
   private EvaluationTasks() {}

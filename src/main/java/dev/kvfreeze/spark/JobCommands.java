@@ -9,6 +9,6 @@ final class JobCommands {
   private JobCommands() {}
 
   static List<Object> all() {
-    return List.of(new SummarizeCommand(), new GenerateCommand());
+    return List.of(new SummarizeCommand(), new GenerateCommand(), new EvaluateCommand());
   }
 }

@@ -18,7 +18,7 @@ public final class PolicyKnobs {
               Integer.toString(POLICY_DEFAULTS.sinkTokens()),
               RESULT,
               "First tokens of a document that are never frozen (attention sinks).")
-          .readBy("all but full");
+          .readBy("adaptive", "h2o", "paper", "random", "snapkv", "window");
   public static final Knob<Integer> RECENT_TOKENS =
       Knob.of(
               "policy.recentTokens",
@@ -27,7 +27,7 @@ public final class PolicyKnobs {
               Integer.toString(POLICY_DEFAULTS.recentTokens()),
               RESULT,
               "Newest tokens that are never frozen: the sliding window K.")
-          .readBy("all but full");
+          .readBy("adaptive", "h2o", "paper", "random", "snapkv", "window");
   public static final Knob<Double> TAU =
       Knob.of(
               "policy.tau",

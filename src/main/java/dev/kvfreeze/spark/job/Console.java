@@ -39,7 +39,7 @@ public final class Console {
   }
 
   /** A time as {@code 4:05} or {@code 1:04:05}. */
-  static String time(long seconds) {
+  public static String time(long seconds) {
     return seconds < 3600
         ? String.format(Locale.ROOT, "%d:%02d", seconds / 60, seconds % 60)
         : String.format(

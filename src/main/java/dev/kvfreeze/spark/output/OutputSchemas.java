@@ -130,6 +130,49 @@ public final class OutputSchemas {
               required("document_hash", STRING, "", "SHA-256 of id and text"),
               required("attempt", INT, "", "as in generations")));
 
+  /** A row an example and policy: what {@code evaluate} writes. */
+  public static final TableSchema TRIALS =
+      new TableSchema(
+          "trials",
+          List.of(
+              required("run_id", STRING, "", "run that wrote the row"),
+              required("model", STRING, "", "file name of the model"),
+              required("model_hash", STRING, "", "SHA-256 of the model file"),
+              required("task", STRING, "", "of the registry, or perplexity"),
+              required("family", STRING, "", "retrieval, tracing, aggregation or language"),
+              required("length", INT, "tokens", "asked for"),
+              required("seed", LONG, "", "of the example"),
+              required(
+                  "question",
+                  STRING,
+                  "",
+                  "agnostic: unknown when a policy freezes; aware: known then"),
+              required("policy", STRING, "", "as on the command line; the first is the control"),
+              required("configuration", STRING, "JSON", "all settings of the policy"),
+              optional("depth", DOUBLE, "share", "where a passkey is hidden"),
+              required("prompt_tokens", INT, "tokens", "there were"),
+              optional("score", DOUBLE, "percent", "string match with the answers"),
+              required(
+                  "agreement",
+                  DOUBLE,
+                  "share",
+                  "of the control's output tokens, or of its most probable next tokens"),
+              optional("perplexity", DOUBLE, "", "of text fed in"),
+              optional("divergence", DOUBLE, "nats", "Kullback-Leibler, from the control, mean"),
+              required("peak_resident_kv_bytes", LONG, "bytes", "prefill and sketches included"),
+              required("mean_resident_kv_bytes", LONG, "bytes", "over the decode steps"),
+              required("full_kv_bytes", LONG, "bytes", "a cache without freezing would hold"),
+              required("peak_active_tokens", DOUBLE, "tokens", "mean over layers and KV heads"),
+              required("mean_active_tokens", DOUBLE, "tokens", "over the decode steps"),
+              required("frozen_pages", LONG, "pages", "each time counted"),
+              required("thawed_pages", LONG, "pages", "each time counted"),
+              required("bytes_from_cold", LONG, "bytes", "copied back, passing pages included"),
+              required("decode_ms", DOUBLE, "ms", "of all decode steps"),
+              required("output", STRING, "", "generated text"),
+              required("provider", STRING, "", "kernels that computed"),
+              required("device", STRING, "", "device that computed"),
+              required("finished_at", TIMESTAMP, "UTC", "end")));
+
   /** A row a run. It is there from the start, with status running. */
   public static final TableSchema RUNS =
       new TableSchema(

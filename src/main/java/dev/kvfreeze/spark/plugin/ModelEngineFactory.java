@@ -3,13 +3,11 @@ package dev.kvfreeze.spark.plugin;
 import dev.kvfreeze.engine.Engine;
 import dev.kvfreeze.engine.EngineOptions;
 import dev.kvfreeze.engine.Engines;
-import dev.kvfreeze.freeze.AdaptiveOptions;
-import dev.kvfreeze.freeze.PolicyOptions;
 import dev.kvfreeze.model.LanguageModel;
 import dev.kvfreeze.model.LanguageModels;
 import dev.kvfreeze.spark.conf.ColdStoreKind;
 import dev.kvfreeze.spark.conf.Knobs;
-import dev.kvfreeze.spark.conf.PolicyKnobs;
+import dev.kvfreeze.spark.conf.PolicySettings;
 import dev.kvfreeze.spark.conf.Settings;
 import java.nio.file.Path;
 import org.apache.hadoop.conf.Configuration;
@@ -31,7 +29,7 @@ public final class ModelEngineFactory implements EngineFactory {
       return Engines.open(
           model,
           engineOptions(settings, resources.localDirectory()),
-          policyOptions(settings),
+          PolicySettings.options(settings),
           settings.value(Knobs.POLICY),
           threads == 0 ? resources.cores() : threads,
           settings.value(Knobs.DECODE_ACTIVATIONS));
@@ -52,22 +50,5 @@ public final class ModelEngineFactory implements EngineFactory {
         settings.value(Knobs.PREFILL_CHUNK),
         settings.value(Knobs.MAX_BATCH),
         settings.value(Knobs.CONTEXT_LIMIT));
-  }
-
-  private static PolicyOptions policyOptions(Settings settings) {
-    return new PolicyOptions(
-        settings.value(Knobs.PAGE_TOKENS),
-        settings.value(PolicyKnobs.SINK_TOKENS),
-        settings.value(PolicyKnobs.RECENT_TOKENS),
-        settings.value(PolicyKnobs.TAU),
-        settings.value(PolicyKnobs.HISTORY),
-        settings.value(PolicyKnobs.SOFTNESS),
-        new AdaptiveOptions(
-            settings.value(PolicyKnobs.CAP),
-            settings.value(PolicyKnobs.KEEP_MASS),
-            settings.value(PolicyKnobs.SKETCH_BITS),
-            settings.value(PolicyKnobs.RECALL_INTERVAL),
-            settings.value(PolicyKnobs.CARRY),
-            settings.value(PolicyKnobs.MARGIN)));
   }
 }

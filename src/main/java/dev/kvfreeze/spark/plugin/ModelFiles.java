@@ -20,13 +20,14 @@ import org.apache.hadoop.fs.FileSystem;
  * Finds the model of the settings as a local file. One on a file system of Hadoop is copied to the
  * host's cache once; it is copied again when its size or time changes.
  */
-final class ModelFiles {
+public final class ModelFiles {
   /** Schemes that the model store reads itself. */
   private static final Set<String> LOCAL = Set.of("hf", "file");
 
   private ModelFiles() {}
 
-  static Path find(Settings settings, Configuration hadoop) {
+  /** The file, fetched or copied where it is not local yet. */
+  public static Path find(Settings settings, Configuration hadoop) {
     String model = settings.value(Knobs.MODEL).strip();
     ModelStore store = new ModelStore(StoreSettings.fromEnvironment());
     int scheme = model.indexOf("://");

@@ -1,0 +1,59 @@
+package dev.kvfreeze.spark.evaluation;
+
+import dev.kvfreeze.eval.EvaluationTasks;
+import dev.kvfreeze.eval.PasskeyTask;
+import java.util.ArrayList;
+import java.util.List;
+
+/** What an evaluation asks unless told otherwise. */
+enum EvaluationSuite {
+  /** About ten minutes on two cores with the default model. */
+  SHORT(
+      List.of("niah_single_2", "niah_multikey_1", "vt", "fwe", EvaluationItem.PERPLEXITY),
+      List.of(2048),
+      2),
+  /** About three hours on two cores with the default model. */
+  FULL(all(), List.of(1024, 2048, 4096, 8192), 4);
+
+  private final List<String> tasks;
+  private final List<Integer> lengths;
+  private final int samples;
+
+  EvaluationSuite(List<String> tasks, List<Integer> lengths, int samples) {
+    this.tasks = tasks;
+    this.lengths = lengths;
+    this.samples = samples;
+  }
+
+  private static List<String> all() {
+    List<String> names = new ArrayList<>(EvaluationTasks.names());
+    names.add(EvaluationItem.PERPLEXITY);
+    return List.copyOf(names);
+  }
+
+  /**
+   * The examples, short ones first so that a first table comes early.
+   *
+   * @param tasks instead of the suite's, or null
+   * @param lengths instead of the suite's, or null
+   * @param samples of each task and length, or 0 for the suite's
+   * @param contextLength longer examples are left out
+   */
+  List<EvaluationItem> items(
+      List<String> tasks, List<Integer> lengths, int samples, int contextLength) {
+    List<EvaluationItem> items = new ArrayList<>();
+    for (int length : lengths == null ? this.lengths : lengths) {
+      for (String task : tasks == null ? this.tasks : tasks) {
+        if (!task.equals(EvaluationItem.PERPLEXITY)) {
+          EvaluationTasks.of(task);
+        }
+        boolean grid = task.equals("needle_grid") && tasks == null;
+        int count = grid ? PasskeyTask.DEPTHS : samples == 0 ? this.samples : samples;
+        for (int seed = 0; seed < count && length <= contextLength; seed++) {
+          items.add(new EvaluationItem(task, length, seed));
+        }
+      }
+    }
+    return items;
+  }
+}
