@@ -48,14 +48,24 @@ class ArchitectureTest {
               resideInAnyPackage(ROOT + "spark..", ROOT + "eval..", ROOT + "benchmark.."));
 
   @ArchTest
-  static final ArchRule sparkDoesNotImportEval =
+  static final ArchRule onlyTheEvaluationJobImportsEval =
       noClasses()
           .that()
           .resideInAPackage(ROOT + "spark..")
+          .and()
+          .resideOutsideOfPackage(ROOT + "spark.evaluation..")
           .should()
           .dependOnClassesThat()
+          .resideInAPackage(ROOT + "eval..");
+
+  @ArchTest
+  static final ArchRule evalKnowsNoSpark =
+      noClasses()
+          .that()
           .resideInAPackage(ROOT + "eval..")
-          .allowEmptyShould(true);
+          .should()
+          .dependOnClassesThat()
+          .resideInAnyPackage(ROOT + "spark..", "org.apache.spark..", "org.apache.hadoop..");
 
   @ArchTest
   static final ArchRule modulesHaveNoCycles =

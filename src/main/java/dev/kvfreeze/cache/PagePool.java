@@ -43,6 +43,26 @@ public final class PagePool {
     return slot;
   }
 
+  /** So many slots, or none and the exception that tells why. */
+  int[] acquire(int count) {
+    int[] slots = new int[count];
+    int taken = 0;
+    try {
+      while (taken < count) {
+        slots[taken] = acquire();
+        taken++;
+      }
+      return slots;
+    } finally {
+      // The device may refuse memory below the pool's limit; then nothing may stay behind.
+      if (taken < count) {
+        while (taken > 0) {
+          release(slots[--taken]);
+        }
+      }
+    }
+  }
+
   /**
    * Takes a slot back.
    *

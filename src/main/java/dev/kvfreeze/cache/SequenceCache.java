@@ -4,6 +4,7 @@ import dev.kvfreeze.device.HeadPages;
 import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.PageMemory;
 import dev.kvfreeze.device.SketchedPage;
+import dev.kvfreeze.freeze.RecoveryLevel;
 import dev.kvfreeze.freeze.SequencePolicy;
 import dev.kvfreeze.freeze.StepKind;
 import java.util.List;
@@ -14,7 +15,6 @@ import java.util.List;
  */
 public final class SequenceCache implements AutoCloseable {
   private static final int NONE = HeadTable.NONE;
-  private static final int[] NO_SLOTS = {};
 
   private final KvCache cache;
   private final String id;
@@ -91,7 +91,7 @@ public final class SequenceCache implements AutoCloseable {
     if (needed > cache.pool.freePages()) {
       throw exhausted(tokens + " tokens", needed);
     }
-    int[] slots = acquire((int) needed);
+    int[] slots = cache.pool.acquire((int) needed);
     int firstChanged = length / pageTokens;
     int next = 0;
     for (HeadTable table : tables) {
@@ -106,28 +106,6 @@ public final class SequenceCache implements AutoCloseable {
   /** The same for a decode step. */
   public void extend(int tokens) {
     extend(tokens, StepKind.DECODE);
-  }
-
-  private int[] acquire(int count) {
-    if (count == 0) {
-      return NO_SLOTS;
-    }
-    int[] slots = new int[count];
-    int taken = 0;
-    try {
-      while (taken < count) {
-        slots[taken] = cache.pool.acquire();
-        taken++;
-      }
-      return slots;
-    } finally {
-      // The device may refuse memory below the pool's limit; then nothing may stay behind.
-      if (taken < count) {
-        while (taken > 0) {
-          cache.pool.release(slots[--taken]);
-        }
-      }
-    }
   }
 
   PoolExhaustedException exhausted(String what, long neededPages) {
@@ -234,6 +212,16 @@ public final class SequenceCache implements AutoCloseable {
       tables[i].relist(pageTokens, length);
     }
     notePeak();
+  }
+
+  /** Between two steps: brings back what a recovery of this level asks for. */
+  public void recover(RecoveryLevel level) {
+    requireOpen();
+    for (int i = 0; i < tables.length; i++) {
+      moves.look(tables[i]);
+      policy.recover(i, level, moves, moves);
+      tables[i].relist(pageTokens, length);
+    }
   }
 
   void notePeak() {

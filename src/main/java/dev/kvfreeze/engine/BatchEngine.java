@@ -95,7 +95,8 @@ final class BatchEngine implements Engine {
       result.completeExceptionally(e);
       return result;
     }
-    Document document = new Document(request, result, model.tokenizer(), endTokens, contextLimit);
+    Document document =
+        new Document(request, result, model.tokenizer(), endTokens, contextLimit, policy.guard());
     lock.lock();
     try {
       if (closedBecause != null) {

@@ -4,6 +4,7 @@ import dev.kvfreeze.cache.KvCache;
 import dev.kvfreeze.cache.PoolExhaustedException;
 import dev.kvfreeze.device.LogitStatistics;
 import dev.kvfreeze.freeze.FreezePolicy;
+import dev.kvfreeze.freeze.RecoveryLevel;
 import dev.kvfreeze.freeze.StepKind;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -25,6 +26,7 @@ final class BatchLoop {
   private final int maxBatch;
   private final int contextLimit;
   private final int observedTokens;
+  private final boolean recoversByReading;
   private final Admission admission;
   private final float[] logits;
   private final List<Document> running = new ArrayList<>();
@@ -52,6 +54,7 @@ final class BatchLoop {
     this.chunkTokens = options.prefillChunk();
     this.maxBatch = options.maxBatch();
     this.contextLimit = contextLimit;
+    this.recoversByReading = policy.recoversByReading();
     this.observedTokens = Math.min(policy.observedTokens(), chunkTokens);
     this.admission = new Admission(cache, policy, chunkTokens);
     this.logits = new float[transformer.spec().vocabulary()];
@@ -171,7 +174,9 @@ final class BatchLoop {
     slices.clear();
     decoding.clear();
     for (Document document : List.copyOf(running)) {
-      if (extend(document, 1, StepKind.DECODE)) {
+      if (document.takeReadsExactly()) {
+        readExactly(document);
+      } else if (extend(document, 1, StepKind.DECODE)) {
         document.cache().beginStep(StepKind.DECODE);
         slices.add(document.decodeSlice());
         decoding.add(document);
@@ -209,10 +214,45 @@ final class BatchLoop {
       generatedTokens++;
       if (document.finished()) {
         complete(document);
+      } else {
+        recover(document, document.takeRecovery());
       }
     } catch (RuntimeException e) {
       fail(document, e);
     }
+  }
+
+  private void recover(Document document, RecoveryLevel level) {
+    if (level == RecoveryLevel.NONE) {
+      return;
+    }
+    if (level == RecoveryLevel.REWALK) {
+      document.rewind();
+    }
+    document.cache().recover(level);
+    if (recoversByReading && level.compareTo(RecoveryLevel.FULL_RESET) >= 0) {
+      document.readNextExactly();
+    }
+  }
+
+  /** A decode step of one document with all its pages passing: the full reset under a cap. */
+  private void readExactly(Document document) {
+    long start = System.nanoTime();
+    if (!extend(document, 1, StepKind.QUESTION)) {
+      return;
+    }
+    try {
+      document.cache().beginStep(StepKind.QUESTION);
+      transformer.logitsOfRows(
+          transformer.forward(List.of(document.decodeSlice()), StepKind.QUESTION));
+      document.meter().beforeFreeze(document.cache().usage());
+      document.cache().endStep(StepKind.QUESTION);
+    } catch (RuntimeException e) {
+      fail(document, e);
+      return;
+    }
+    document.meter().decoded(document.cache().usage(), System.nanoTime() - start);
+    sample(document, 0);
   }
 
   /**

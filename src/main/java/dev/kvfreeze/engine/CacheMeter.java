@@ -2,6 +2,7 @@ package dev.kvfreeze.engine;
 
 import dev.kvfreeze.cache.CacheTraffic;
 import dev.kvfreeze.cache.CacheUsage;
+import dev.kvfreeze.freeze.RecoveryLevel;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -24,6 +25,8 @@ final class CacheMeter {
   private long prefillNanos;
   private long decodeNanos;
   private long admittedNanos;
+  private final int[] recoveries = new int[RecoveryLevel.values().length];
+  private int regenerated;
 
   CacheMeter(int stepInterval) {
     this.stepInterval = stepInterval;
@@ -59,8 +62,15 @@ final class CacheMeter {
     entropyCount++;
   }
 
-  void step(int step, int contextTokens, CacheUsage usage, double entropy) {
-    if (stepInterval > 0 && step % stepInterval == 0) {
+  /** Tokens that will be generated again. */
+  void rewound(int tokens) {
+    regenerated += tokens;
+  }
+
+  /** A step; recorded when its turn has come, and always when it calls for a recovery. */
+  void step(int step, int contextTokens, CacheUsage usage, double entropy, RecoveryLevel recovery) {
+    recoveries[recovery.ordinal()]++;
+    if (stepInterval > 0 && (step % stepInterval == 0 || recovery != RecoveryLevel.NONE)) {
       steps.add(
           new StepRecord(
               step,
@@ -72,7 +82,7 @@ final class CacheMeter {
               usage.residentBytes(),
               usage.coldBytes(),
               entropy,
-              "none"));
+              recovery.label()));
     }
   }
 
@@ -95,6 +105,12 @@ final class CacheMeter {
         peakEntropy,
         (admittedNanos - startedNanos) / 1e6,
         prefillNanos / 1e6,
-        decodeNanos / 1e6);
+        decodeNanos / 1e6,
+        new RecoveryCounts(
+            recoveries[RecoveryLevel.SOFT_RESET.ordinal()],
+            recoveries[RecoveryLevel.WINDOW_RESET.ordinal()],
+            recoveries[RecoveryLevel.FULL_RESET.ordinal()],
+            recoveries[RecoveryLevel.REWALK.ordinal()],
+            regenerated));
   }
 }

@@ -4,6 +4,9 @@ import dev.kvfreeze.cache.PrefilledContext;
 import dev.kvfreeze.cache.SequenceCache;
 import dev.kvfreeze.device.Device;
 import dev.kvfreeze.device.LogitStatistics;
+import dev.kvfreeze.freeze.EntropyGuard;
+import dev.kvfreeze.freeze.GuardOptions;
+import dev.kvfreeze.freeze.RecoveryLevel;
 import dev.kvfreeze.freeze.StepKind;
 import dev.kvfreeze.model.tokenizer.StreamingDecoder;
 import dev.kvfreeze.model.tokenizer.Tokenizer;
@@ -25,23 +28,28 @@ final class Document {
   private final boolean limitedByContext;
   private final CacheMeter meter;
   private final Sampler sampler;
-  private final StreamingDecoder decoder;
-  private final StopStringMatcher stops;
+  private StreamingDecoder decoder;
+  private StopStringMatcher stops;
   private final StringBuilder text = new StringBuilder();
   private final Trial trial;
+  private final EntropyGuard guard;
+  private RecoveryLevel recovery = RecoveryLevel.NONE;
+  private boolean readsExactly;
   private final int[] generated;
   private int generatedCount;
   private int promptRead;
   private SequenceCache cache;
   private FinishReason finishReason;
+  private final GuardOptions guardOptions;
 
   Document(
       GenerationRequest request,
       CompletableFuture<Generation> result,
       Tokenizer tokenizer,
       Set<Integer> endTokens,
-      int contextLimit) {
-    this(request, result, tokenizer, endTokens, contextLimit, Trial.NONE);
+      int contextLimit,
+      GuardOptions guard) {
+    this(request, result, tokenizer, endTokens, contextLimit, guard, Trial.NONE);
   }
 
   Document(
@@ -50,6 +58,7 @@ final class Document {
       Tokenizer tokenizer,
       Set<Integer> endTokens,
       int contextLimit,
+      GuardOptions guard,
       Trial trial) {
     this.trial = trial;
     this.request = request;
@@ -64,11 +73,13 @@ final class Document {
     this.decoder = new StreamingDecoder(tokenizer);
     this.stops = new StopStringMatcher(request.stopStrings());
     this.generated = new int[maxNewTokens];
+    this.guard = new EntropyGuard(guard, request.sampling().seed());
+    this.guardOptions = guard;
   }
 
   /** The same document from the beginning: its text will be the same, since its seed is. */
   Document restarted(int contextLimit) {
-    return new Document(request, result, tokenizer, endTokens, contextLimit, trial);
+    return new Document(request, result, tokenizer, endTokens, contextLimit, guardOptions, trial);
   }
 
   GenerationRequest request() {
@@ -175,7 +186,8 @@ final class Document {
               + "this KV format, try --set kv.format=f32 or another file");
     }
     meter.entropy(statistics.entropy());
-    meter.step(generatedCount, cache.length(), cache.usage(), statistics.entropy());
+    recovery = guard.observe(statistics.entropy());
+    meter.step(generatedCount, cache.length(), cache.usage(), statistics.entropy(), recovery);
     if (trial.observer() != null) {
       trial.observer().accept(statistics, logits, cache.usage());
     }
@@ -191,6 +203,44 @@ final class Document {
       finish(FinishReason.STOP_STRING);
     } else if (generatedCount == maxNewTokens) {
       finish(limitedByContext ? FinishReason.CONTEXT : FinishReason.LENGTH);
+    }
+  }
+
+  /** The recovery that the newest distribution calls for; asked once. */
+  RecoveryLevel takeRecovery() {
+    RecoveryLevel taken = recovery;
+    recovery = RecoveryLevel.NONE;
+    return taken;
+  }
+
+  /** The next step is read with all pages passing. */
+  void readNextExactly() {
+    readsExactly = true;
+  }
+
+  /** Whether the next step is to be read exactly; asked once. */
+  boolean takeReadsExactly() {
+    boolean taken = readsExactly;
+    readsExactly = false;
+    return taken;
+  }
+
+  /** Goes tokens back, as far as there are some: they are generated again. */
+  void rewind() {
+    int tokens = Math.min(guardOptions.rewindTokens(), generatedCount - 1);
+    if (tokens <= 0 || trial.forced() != null) {
+      return;
+    }
+    cache.truncate(cache.length() - tokens);
+    generatedCount -= tokens;
+    meter.rewound(tokens);
+    decoder = new StreamingDecoder(tokenizer);
+    stops = new StopStringMatcher(request.stopStrings());
+    text.setLength(0);
+    sampler.forget();
+    for (int i = 0; i < generatedCount; i++) {
+      sampler.accept(generated[i]);
+      text.append(stops.append(decoder.append(generated[i])));
     }
   }
 

@@ -18,4 +18,5 @@ public record GenerationStatistics(
     double peakEntropy,
     double queueMillis,
     double prefillMillis,
-    double decodeMillis) {}
+    double decodeMillis,
+    RecoveryCounts recoveries) {}

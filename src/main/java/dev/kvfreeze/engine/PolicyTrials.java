@@ -174,7 +174,14 @@ public final class PolicyTrials implements AutoCloseable {
               spec.contextLength());
       Deque<Document> queue = new ArrayDeque<>();
       queue.add(
-          new Document(request, result, model.tokenizer(), endTokens, spec.contextLength(), trial));
+          new Document(
+              request,
+              result,
+              model.tokenizer(),
+              endTokens,
+              spec.contextLength(),
+              setup.policy().guard(),
+              trial));
       while (!result.isDone()) {
         loop.step(queue::pollFirst, queue::addFirst);
       }

@@ -81,6 +81,12 @@ final class Sampler {
             + " or a logit is NaN; the model file is damaged or unsuited to this KV format");
   }
 
+  /** Forgets the tokens of the repetition penalty, which are then accepted again. */
+  void forget() {
+    recentCount = 0;
+    recentNext = 0;
+  }
+
   /** Remembers a token for the repetition penalty. */
   void accept(int token) {
     if (recent.length > 0) {

@@ -12,6 +12,8 @@ package dev.kvfreeze.freeze;
  *   <li>While it generates, the importance of an active page is a carried average of its attention;
  *       that of a frozen page of what its sketch promises. A frozen page that beats the level is
  *       thawed before the attention of that very step.
+ *   <li>Of the recovery ladder, the resets of what was frozen lately end holds or thaw within the
+ *       cap; the full reset reads one step exactly, all pages passing, and chooses anew.
  *   <li>The schedule of the paper, {@code floor(sqrt(c) / k)} steps for a page detected c times, is
  *       the minimum hold of a frozen page; one many times above the level breaks it.
  * </ul>
@@ -36,6 +38,17 @@ public final class AdaptivePolicy implements FreezePolicy {
   @Override
   public boolean wantsMass(StepKind kind) {
     return kind == StepKind.QUESTION || kind == StepKind.DECODE;
+  }
+
+  @Override
+  public GuardOptions guard() {
+    return options.guard();
+  }
+
+  /** Under a cap not everything can be active at once, but everything can pass once. */
+  @Override
+  public boolean recoversByReading() {
+    return true;
   }
 
   @Override

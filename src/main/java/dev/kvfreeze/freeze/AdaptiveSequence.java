@@ -131,7 +131,9 @@ final class AdaptiveSequence implements SequencePolicy {
     boolean chooses = kind == StepKind.QUESTION;
     for (int page = 0; page < view.pageCount(); page++) {
       if (chooses) {
-        head.importance[page] = view.mass(page);
+        // A full reset asks with one token; what was known before counts as much.
+        head.importance[page] =
+            head.known == 0 ? view.mass(page) : (head.importance[page] + view.mass(page)) / 2;
       } else if (view.active(page)) {
         head.importance[page] =
             page < head.known
@@ -222,6 +224,26 @@ final class AdaptiveSequence implements SequencePolicy {
     if (!view.active(page)) {
       int detections = ++head.detections[page];
       head.heldUntil[page] = step + schedule.duration(detections);
+      head.frozenAt[page] = step;
+    }
+  }
+
+  @Override
+  public void recover(int index, RecoveryLevel level, HeadView view, PageMover mover) {
+    Head head = heads[index];
+    FreezablePages range = FreezablePages.of(view, options);
+    head.ensure(view.pageCount());
+    long budget = budgetPages(view.length());
+    for (int page = range.first(); page < range.end(); page++) {
+      head.heldUntil[page] = 0;
+      if (level.compareTo(RecoveryLevel.FULL_RESET) >= 0) {
+        head.detections[page] = 0;
+      } else if (level == RecoveryLevel.WINDOW_RESET
+          && !view.active(page)
+          && head.frozenAt[page] > step - options.guard().windowSteps()
+          && view.activePages() < budget) {
+        mover.thaw(page);
+      }
     }
   }
 
@@ -242,6 +264,7 @@ final class AdaptiveSequence implements SequencePolicy {
     float[] importance = new float[16];
     int[] detections = new int[16];
     int[] heldUntil = new int[16];
+    int[] frozenAt = new int[16];
 
     /** Pages that were observed at least once. */
     int known;
@@ -255,6 +278,7 @@ final class AdaptiveSequence implements SequencePolicy {
         importance = Arrays.copyOf(importance, size);
         detections = Arrays.copyOf(detections, size);
         heldUntil = Arrays.copyOf(heldUntil, size);
+        frozenAt = Arrays.copyOf(frozenAt, size);
       }
     }
   }

@@ -26,6 +26,16 @@ public interface FreezePolicy {
     return 0;
   }
 
+  /** When and how a sequence under this policy recovers. */
+  default GuardOptions guard() {
+    return GuardOptions.OFF;
+  }
+
+  /** Whether a full reset reads one step exactly, with passing pages, instead of thawing all. */
+  default boolean recoversByReading() {
+    return false;
+  }
+
   /** Fresh state for one sequence. */
   SequencePolicy sequence(CacheShape shape);
 

@@ -18,6 +18,11 @@ public interface HeadwisePolicy extends FreezePolicy {
       }
 
       @Override
+      public void recover(int head, RecoveryLevel level, HeadView view, PageMover mover) {
+        heads[head].recover(level, view, mover);
+      }
+
+      @Override
       public void truncate(int pageCount) {
         for (HeadPolicy head : heads) {
           head.truncate(pageCount);

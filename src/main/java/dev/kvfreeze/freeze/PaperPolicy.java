@@ -41,6 +41,11 @@ public final class PaperPolicy implements HeadwisePolicy {
   }
 
   @Override
+  public GuardOptions guard() {
+    return options.guard();
+  }
+
+  @Override
   public HeadPolicy head(CacheShape shape) {
     return new Head();
   }
@@ -57,15 +62,22 @@ public final class PaperPolicy implements HeadwisePolicy {
     /** Steps a frozen page has still to wait; 0 for an active one. */
     private short[] timers = new short[16];
 
+    /** Step in which a page was frozen last. */
+    private int[] frozenAt = new int[16];
+
+    private int step;
+
     @Override
     public void step(StepKind kind, HeadView view, PageMover mover) {
       if (kind != StepKind.DECODE) {
         return;
       }
       FreezablePages range = FreezablePages.of(view, options);
+      step++;
       history.advance(view.pageCount());
       if (timers.length < view.pageCount()) {
         timers = Arrays.copyOf(timers, Math.max(view.pageCount(), 2 * timers.length));
+        frozenAt = Arrays.copyOf(frozenAt, timers.length);
       }
       // relevance < tau, solved for the mass, once for all pages: they are full
       double detectedBelow = options.threshold() * view.pageTokens() / view.activeTokens();
@@ -95,6 +107,27 @@ public final class PaperPolicy implements HeadwisePolicy {
       mover.freeze(page);
       if (!view.active(page)) {
         timers[page] = (short) Math.min(steps, Short.MAX_VALUE);
+        frozenAt[page] = step;
+      }
+    }
+
+    @Override
+    public void recover(RecoveryLevel level, HeadView view, PageMover mover) {
+      for (int page = 0; page < Math.min(view.pageCount(), timers.length); page++) {
+        boolean back =
+            switch (level) {
+              case NONE -> false;
+              case SOFT_RESET -> timers[page] > 1;
+              case WINDOW_RESET -> frozenAt[page] > step - options.guard().windowSteps();
+              case FULL_RESET, REWALK -> true;
+            };
+        if (back && !view.active(page)) {
+          mover.thaw(page);
+          timers[page] = view.active(page) ? 0 : timers[page];
+        }
+      }
+      if (level.compareTo(RecoveryLevel.FULL_RESET) >= 0) {
+        history.forgetFrom(0);
       }
     }
 

@@ -12,6 +12,7 @@ package dev.kvfreeze.freeze;
  * @param historySteps W: decode steps over which detections of low relevance are counted
  * @param softness k: freeze duration is floor(sqrt(detections) / k) steps
  * @param adaptive what {@code adaptive} and the capped baselines read besides
+ * @param guard the entropy guard of {@code paper} and {@code adaptive}
  */
 public record PolicyOptions(
     int pageTokens,
@@ -20,7 +21,8 @@ public record PolicyOptions(
     double threshold,
     int historySteps,
     double softness,
-    AdaptiveOptions adaptive) {
+    AdaptiveOptions adaptive,
+    GuardOptions guard) {
   /** Most tokens a page may hold. */
   public static final int MAX_PAGE_TOKENS = 1024;
 
@@ -66,7 +68,8 @@ public record PolicyOptions(
         threshold,
         historySteps,
         softness,
-        AdaptiveOptions.defaults());
+        AdaptiveOptions.defaults(),
+        GuardOptions.OFF);
   }
 
   /** The defaults of every knob; the only place where they stand. */
@@ -81,11 +84,16 @@ public record PolicyOptions(
 
   public PolicyOptions withPageTokens(int tokens) {
     return new PolicyOptions(
-        tokens, sinkTokens, recentTokens, threshold, historySteps, softness, adaptive);
+        tokens, sinkTokens, recentTokens, threshold, historySteps, softness, adaptive, guard);
   }
 
   public PolicyOptions withAdaptive(AdaptiveOptions other) {
     return new PolicyOptions(
-        pageTokens, sinkTokens, recentTokens, threshold, historySteps, softness, other);
+        pageTokens, sinkTokens, recentTokens, threshold, historySteps, softness, other, guard);
+  }
+
+  public PolicyOptions withGuard(GuardOptions other) {
+    return new PolicyOptions(
+        pageTokens, sinkTokens, recentTokens, threshold, historySteps, softness, adaptive, other);
   }
 }

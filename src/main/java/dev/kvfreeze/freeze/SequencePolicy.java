@@ -28,6 +28,9 @@ public interface SequencePolicy {
   /** Freezes or thaws pages of a head. */
   void step(int head, StepKind kind, HeadView view, PageMover mover);
 
+  /** Between two steps: thaws what a recovery of this level brings back. */
+  default void recover(int head, RecoveryLevel level, HeadView view, PageMover mover) {}
+
   /** The sequence was rewound: what is remembered of pages from {@code pageCount} on is void. */
   default void truncate(int pageCount) {}
 }

@@ -4,6 +4,7 @@ import static dev.kvfreeze.spark.conf.Knob.Effect.RESULT;
 
 import dev.kvfreeze.freeze.AdaptiveOptions;
 import dev.kvfreeze.freeze.FreezeCap;
+import dev.kvfreeze.freeze.GuardOptions;
 import dev.kvfreeze.freeze.PolicyOptions;
 
 /** The knobs of the cache policies; see {@link Knobs} for all. */
@@ -119,6 +120,71 @@ public final class PolicyKnobs {
               "How much more important than the least important active page a frozen page must be"
                   + " to be thawed.")
           .readBy("adaptive");
+  public static final Knob<GuardOptions.Mode> GUARD =
+      Knob.of(
+              "guard.mode",
+              KnobTypes.choice(GuardOptions.Mode.class),
+              "",
+              "off",
+              RESULT,
+              "Whether a rise of the next token's entropy triggers recoveries; random is for"
+                  + " comparisons.")
+          .readBy("adaptive", "paper");
+  public static final Knob<Double> GUARD_THRESHOLD =
+      Knob.of(
+              "guard.threshold",
+              KnobTypes.decimal(0, 99),
+              "nats",
+              Double.toString(GuardOptions.OFF.threshold()),
+              RESULT,
+              "Entropy below which nothing is a spike; jobs/kvfreeze calibrate finds it for a"
+                  + " model.")
+          .readBy("adaptive", "paper");
+  public static final Knob<Double> GUARD_SPREAD =
+      Knob.of(
+              "guard.spread",
+              KnobTypes.decimal(0, 1e5),
+              "mean deviations",
+              Double.toString(GuardOptions.OFF.spread()),
+              RESULT,
+              "How far above its running level an entropy must be to be a spike.")
+          .readBy("adaptive", "paper");
+  public static final Knob<Integer> GUARD_WINDOW =
+      Knob.of(
+              "guard.window",
+              KnobTypes.integer(1, 1 << 20),
+              "steps",
+              Integer.toString(GuardOptions.OFF.windowSteps()),
+              RESULT,
+              "How far back the window reset thaws.")
+          .readBy("adaptive", "paper");
+  public static final Knob<Integer> GUARD_REWIND =
+      Knob.of(
+              "guard.rewind",
+              KnobTypes.integer(1, 1 << 20),
+              "tokens",
+              Integer.toString(GuardOptions.OFF.rewindTokens()),
+              RESULT,
+              "Tokens that a rewalk generates again.")
+          .readBy("adaptive", "paper");
+  public static final Knob<Integer> GUARD_MAX_REWINDS =
+      Knob.of(
+              "guard.maxRewinds",
+              KnobTypes.integer(0, 1 << 20),
+              "",
+              Integer.toString(GuardOptions.OFF.maxRewinds()),
+              RESULT,
+              "Most rewalks of a document.")
+          .readBy("adaptive", "paper");
+  public static final Knob<Double> GUARD_RANDOM_RATE =
+      Knob.of(
+              "guard.randomRate",
+              KnobTypes.decimal(0, 1),
+              "a step",
+              Double.toString(GuardOptions.OFF.randomRate()),
+              RESULT,
+              "Recoveries in mode random.")
+          .readBy("adaptive", "paper");
 
   private PolicyKnobs() {}
 }

@@ -1,6 +1,7 @@
 package dev.kvfreeze.spark.conf;
 
 import dev.kvfreeze.freeze.AdaptiveOptions;
+import dev.kvfreeze.freeze.GuardOptions;
 import dev.kvfreeze.freeze.PolicyOptions;
 
 /** The policies' options as the settings have them. */
@@ -21,6 +22,14 @@ public final class PolicySettings {
             settings.value(PolicyKnobs.SKETCH_BITS),
             settings.value(PolicyKnobs.RECALL_INTERVAL),
             settings.value(PolicyKnobs.CARRY),
-            settings.value(PolicyKnobs.MARGIN)));
+            settings.value(PolicyKnobs.MARGIN)),
+        new GuardOptions(
+            settings.value(PolicyKnobs.GUARD),
+            settings.value(PolicyKnobs.GUARD_THRESHOLD),
+            settings.value(PolicyKnobs.GUARD_SPREAD),
+            settings.value(PolicyKnobs.GUARD_WINDOW),
+            settings.value(PolicyKnobs.GUARD_REWIND),
+            settings.value(PolicyKnobs.GUARD_MAX_REWINDS),
+            settings.value(PolicyKnobs.GUARD_RANDOM_RATE)));
   }
 }

@@ -59,6 +59,7 @@ final class EvaluationSetups {
         options.threshold(),
         options.historySteps(),
         options.softness(),
-        options.adaptive());
+        options.adaptive(),
+        options.guard());
   }
 }

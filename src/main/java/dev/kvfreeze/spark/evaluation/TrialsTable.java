@@ -38,6 +38,8 @@ final class TrialsTable {
         .set("frozen_pages", statistics.frozenPages())
         .set("thawed_pages", statistics.thawedPages())
         .set("bytes_from_cold", statistics.bytesFromCold())
+        .set("recoveries", statistics.recoveries().total())
+        .set("regenerated_tokens", statistics.recoveries().regeneratedTokens())
         .set("decode_ms", statistics.decodeMillis())
         .set("output", result.output())
         .set("provider", provider)

@@ -47,6 +47,11 @@ final class ResultRows {
         .set("bytes_from_cold", statistics.bytesFromCold())
         .set("mean_entropy", statistics.meanEntropy())
         .set("peak_entropy", statistics.peakEntropy())
+        .set("soft_resets", statistics.recoveries().softResets())
+        .set("window_resets", statistics.recoveries().windowResets())
+        .set("full_resets", statistics.recoveries().fullResets())
+        .set("rewalks", statistics.recoveries().rewalks())
+        .set("regenerated_tokens", statistics.recoveries().regeneratedTokens())
         .set("queue_ms", statistics.queueMillis())
         .set("prefill_ms", statistics.prefillMillis())
         .set("decode_ms", statistics.decodeMillis());

@@ -7,6 +7,7 @@ import dev.kvfreeze.engine.Generation;
 import dev.kvfreeze.engine.GenerationRequest;
 import dev.kvfreeze.engine.GenerationStatistics;
 import dev.kvfreeze.engine.ProgressSnapshot;
+import dev.kvfreeze.engine.RecoveryCounts;
 import dev.kvfreeze.engine.StepRecord;
 import dev.kvfreeze.model.LanguageModel;
 import java.util.Arrays;
@@ -108,7 +109,22 @@ final class ToyEngine implements Engine {
           model.tokenizer().decode(answer),
           FinishReason.LENGTH,
           request.promptTokens().length,
-          new GenerationStatistics(10, 5, 1000, 500, 2000, 7, 3, 4000, 1000, 1.5, 2.5, 1, 2, 3),
+          new GenerationStatistics(
+              10,
+              5,
+              1000,
+              500,
+              2000,
+              7,
+              3,
+              4000,
+              1000,
+              1.5,
+              2.5,
+              1,
+              2,
+              3,
+              new RecoveryCounts(0, 0, 0, 0, 0)),
           List.of(
               new StepRecord(0, request.promptTokens().length, 10, 0, 4, 0, 1000, 0, 2, "none"),
               new StepRecord(
