@@ -4,6 +4,8 @@ import dev.kvfreeze.spark.conf.Knobs;
 import dev.kvfreeze.spark.evaluation.EvaluationJob;
 import dev.kvfreeze.spark.evaluation.EvaluationOptions;
 import dev.kvfreeze.spark.job.Console;
+import dev.kvfreeze.spark.job.ExitCode;
+import dev.kvfreeze.spark.job.JobFailure;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -86,7 +88,13 @@ final class EvaluateCommand implements Callable<Integer> {
   private Map<String, String> set = new LinkedHashMap<>();
 
   @Override
-  public Integer call() throws Exception {
+  public Integer call() {
+    if (!List.of("agnostic", "aware").contains(question)) {
+      throw new JobFailure(
+          ExitCode.USAGE,
+          "--question is '%s', it must be agnostic or aware".formatted(question),
+          null);
+    }
     Map<String, String> settings = new LinkedHashMap<>(set);
     if (model != null) {
       settings.put(Knobs.MODEL.name(), model);

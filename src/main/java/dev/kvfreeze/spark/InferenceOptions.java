@@ -63,7 +63,7 @@ final class InferenceOptions {
   @Option(
       names = "--policy",
       paramLabel = "NAME|FILE",
-      description = "Cache policy: full, window, paper, or a file as in conf/policies.")
+      description = "Cache policy: adaptive, full, paper, ... or a file as in conf/policies.")
   private String policy;
 
   @Option(
@@ -99,6 +99,16 @@ final class InferenceOptions {
       description =
           "Any setting of conf/README.md, without the prefix spark.kvfreeze. May be repeated.")
   private Map<String, String> set = new LinkedHashMap<>();
+
+  /** The folder of the result tables. */
+  String output() {
+    return output;
+  }
+
+  /** The policy as given, or the default's name. */
+  String policyOrDefault() {
+    return policy == null ? Knobs.POLICY.defaultText() : policy;
+  }
 
   /** Runs the job; returns its exit code. */
   int run(String job, Map<String, String> moreOptions, Map<String, String> jobDefaults) {

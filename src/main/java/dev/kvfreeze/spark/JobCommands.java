@@ -9,6 +9,10 @@ final class JobCommands {
   private JobCommands() {}
 
   static List<Object> all() {
-    return List.of(new SummarizeCommand(), new GenerateCommand(), new EvaluateCommand());
+    return List.of(
+        new SummarizeCommand(),
+        new GenerateCommand(),
+        new EvaluateCommand(),
+        new CalibrateCommand());
   }
 }

@@ -2,11 +2,16 @@ package dev.kvfreeze.spark.evaluation;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.kvfreeze.model.ModelFileException;
 import dev.kvfreeze.spark.conf.ConfFiles;
+import dev.kvfreeze.spark.conf.ConfigurationException;
 import dev.kvfreeze.spark.conf.Knobs;
 import dev.kvfreeze.spark.conf.Settings;
 import dev.kvfreeze.spark.conf.SettingsResolver;
 import dev.kvfreeze.spark.job.Console;
+import dev.kvfreeze.spark.job.ExitCode;
+import dev.kvfreeze.spark.job.JobFailure;
+import dev.kvfreeze.spark.output.OutputException;
 import dev.kvfreeze.spark.output.OutputFolder;
 import dev.kvfreeze.spark.output.OutputLock;
 import dev.kvfreeze.spark.output.OutputSchemas;
@@ -21,7 +26,6 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
@@ -53,8 +57,25 @@ public final class EvaluationJob {
     this.console = console;
   }
 
-  /** Runs what is missing and prints the table of means. */
-  public void run() throws IOException {
+  /**
+   * Runs what is missing and prints the table of means.
+   *
+   * @throws JobFailure when it cannot be begun or finished
+   */
+  public void run() {
+    try {
+      checkAndRun();
+    } catch (ConfigurationException | OutputException | IllegalArgumentException e) {
+      throw new JobFailure(ExitCode.USAGE, e.getMessage(), e);
+    } catch (ModelFileException e) {
+      throw new JobFailure(ExitCode.FAILED, e.getMessage(), e);
+    } catch (IOException e) {
+      throw new JobFailure(
+          ExitCode.FAILED, "output %s: %s".formatted(options.output(), e.getMessage()), e);
+    }
+  }
+
+  private void checkAndRun() throws IOException {
     SparkConf conf = new SparkConf();
     Configuration hadoop = SparkHadoopUtil.get().newConfiguration(conf);
     List<PolicySpec> specs = PolicySpec.parseAll(options.policies());
@@ -71,9 +92,14 @@ public final class EvaluationJob {
             settings,
             configurations(settings),
             output.path().toString());
-    EvaluationSuite suite = EvaluationSuite.valueOf(options.suite().toUpperCase(Locale.ROOT));
+    EvaluationSuite suite = EvaluationSuite.named(options.suite());
     List<EvaluationItem> items =
         suite.items(options.tasks(), options.lengths(), options.samples(), model.contextLength());
+    if (items.isEmpty()) {
+      throw new ConfigurationException(
+          "no length fits the model's context of %d tokens; choose shorter --lengths"
+              .formatted(model.contextLength()));
+    }
     conf.setIfMissing("spark.master", "local[*]");
     conf.setIfMissing("spark.app.name", "kvfreeze evaluate");
     conf.setIfMissing("spark.ui.showConsoleProgress", "false");

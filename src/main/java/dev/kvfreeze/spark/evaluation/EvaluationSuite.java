@@ -2,6 +2,7 @@ package dev.kvfreeze.spark.evaluation;
 
 import dev.kvfreeze.eval.EvaluationTasks;
 import dev.kvfreeze.eval.PasskeyTask;
+import dev.kvfreeze.spark.conf.ConfigurationException;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -23,6 +24,17 @@ enum EvaluationSuite {
     this.tasks = tasks;
     this.lengths = lengths;
     this.samples = samples;
+  }
+
+  /** The suite of a name, in any case. */
+  static EvaluationSuite named(String name) {
+    for (EvaluationSuite suite : values()) {
+      if (suite.name().equalsIgnoreCase(name)) {
+        return suite;
+      }
+    }
+    throw new ConfigurationException(
+        "unknown suite '%s'; there are short and full".formatted(name));
   }
 
   private static List<String> all() {

@@ -4,7 +4,7 @@ package dev.kvfreeze.spark.job;
 public final class JobFailure extends RuntimeException {
   private final ExitCode exitCode;
 
-  JobFailure(ExitCode exitCode, String message, Throwable cause) {
+  public JobFailure(ExitCode exitCode, String message, Throwable cause) {
     super(message, cause);
     this.exitCode = exitCode;
   }

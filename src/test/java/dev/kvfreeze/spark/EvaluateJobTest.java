@@ -1,0 +1,86 @@
+package dev.kvfreeze.spark;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.kvfreeze.engine.RealModels;
+import java.nio.file.Path;
+import java.util.List;
+import org.apache.spark.sql.Row;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The evaluation as users run it, with the real small model. */
+class EvaluateJobTest {
+  @TempDir private Path folder;
+
+  @Test
+  void comparesPoliciesWithTheControlAndDoesNothingTwice() {
+    Path output = folder.resolve("output");
+    JobResult first = evaluate(output, "full;full:policy.sinkTokens=5;adaptive;window");
+    assertThat(first.exitCode()).as(first.errors()).isZero();
+    assertThat(first.output()).contains("adaptive").contains("retrieval").contains("language");
+    List<Row> rows = ResultTables.rows(output, "trials");
+    assertThat(rows).hasSize(8);
+    for (Row row : rows) {
+      String policy = row.getAs("policy");
+      long peak = row.getAs("peak_resident_kv_bytes");
+      long full = row.getAs("full_kv_bytes");
+      if (policy.startsWith("full")) {
+        // Base against base: the same to the bit.
+        assertThat(row.<Double>getAs("agreement")).isEqualTo(1.0);
+        assertThat(peak).isBetween(full * 9 / 10, full * 11 / 10);
+      } else if (policy.equals("adaptive")) {
+        assertThat(peak).isLessThan(full * 45 / 100);
+      }
+      if (row.<String>getAs("task").equals("perplexity")) {
+        assertThat(row.<Double>getAs("perplexity")).isBetween(1.0, 1000.0);
+        double divergence = row.getAs("divergence");
+        assertThat(divergence).isBetween(policy.startsWith("full") ? -1e-4 : 1e-4, 10.0);
+      } else {
+        assertThat(row.<Double>getAs("score")).isBetween(0.0, 100.0);
+      }
+    }
+
+    JobResult second = evaluate(output, "full;full:policy.sinkTokens=5;adaptive;window");
+    assertThat(second.errors()).contains("2 examples, 2 of them done before");
+    assertThat(ResultTables.rows(output, "trials")).hasSize(8);
+  }
+
+  @Test
+  void refusesWhatItDoesNotKnow() {
+    Path output = folder.resolve("output");
+    assertThat(evaluate(output, "full;adaptiv").errors()).contains("did you mean adaptive");
+    JobResult task =
+        LocalJob.run(
+            "evaluate",
+            "--output",
+            output.toString(),
+            "--tasks",
+            "niah_single",
+            "--model",
+            model());
+    assertThat(task.exitCode()).isNotZero();
+    assertThat(task.errors()).contains("unknown task 'niah_single'").contains("niah_single_1");
+  }
+
+  private static JobResult evaluate(Path output, String policies) {
+    return LocalJob.run(
+        "evaluate",
+        "--output",
+        output.toString(),
+        "--model",
+        model(),
+        "--tasks",
+        "passkey,perplexity",
+        "--lengths",
+        "600",
+        "--samples",
+        "1",
+        "--policies",
+        policies);
+  }
+
+  private static String model() {
+    return RealModels.file("SmolLM2-135M-Instruct.Q4_1.gguf").toString();
+  }
+}
