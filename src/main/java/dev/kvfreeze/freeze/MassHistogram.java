@@ -3,12 +3,12 @@ package dev.kvfreeze.freeze;
 import java.util.Arrays;
 
 /**
- * Counts of page importances in buckets of a sixteenth of an octave, so that the level above which
+ * Counts of page importances in buckets of a 128th of an octave, so that the level above which
  * a given number of pages lies is found without sorting them.
  */
 final class MassHistogram {
-  /** Bits of a positive float that make its bucket: the exponent and 4 bits of the mantissa. */
-  private static final int SHIFT = 19;
+  /** Bits of a positive float that make its bucket: the exponent and 7 bits of the mantissa. */
+  private static final int SHIFT = 16;
 
   private final int[] counts = new int[1 << (31 - SHIFT)];
 

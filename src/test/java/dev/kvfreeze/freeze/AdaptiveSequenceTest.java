@@ -1,0 +1,226 @@
+package dev.kvfreeze.freeze;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.Arrays;
+import java.util.Random;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.Test;
+
+/** The joint choice, the cap and the recall, on tables without a model. */
+class AdaptiveSequenceTest {
+  private static final int PAGE = 4;
+  private static final CacheShape SHAPE = new CacheShape(1, 2, PAGE, 1024, 0);
+
+  @Test
+  void theSharpHeadKeepsLittleAndTheDiffuseOneTheRest() {
+    Sequence sequence = new Sequence("160", 400);
+    // Head 0 looks at one page, head 1 at all alike.
+    sequence.mass(0, 30, 0.9f);
+    for (int page = 0; page < 100; page++) {
+      sequence.mass(1, page, 0.01f + 0.00001f * (page % 17));
+    }
+    sequence.step(StepKind.QUESTION);
+    assertThat(sequence.active(0, 30)).isTrue();
+    assertThat(sequence.activePages(0)).isLessThan(20);
+    assertThat(sequence.activePages(1)).isGreaterThan(50);
+    assertThat(sequence.activePages(0) + sequence.activePages(1)).isLessThanOrEqualTo(80);
+  }
+
+  @Test
+  void aFrozenPageThatItsSketchPraisesComesBackAtOnceEvenWhenTheCapIsReached() {
+    Sequence sequence = new Sequence("80", 400);
+    for (int page = 0; page < 100; page++) {
+      sequence.mass(0, page, page < 50 ? 0.015f : 0.001f);
+      sequence.mass(1, page, page < 50 ? 0.015f : 0.001f);
+    }
+    sequence.step(StepKind.QUESTION);
+    assertThat(sequence.active(0, 70)).isFalse();
+    int before = sequence.activePages(0) + sequence.activePages(1);
+    sequence.estimates[0][70] = 0.4f;
+    sequence.recall();
+    assertThat(sequence.active(0, 70)).isTrue();
+    sequence.recall();
+    assertThat(sequence.activePages(0) + sequence.activePages(1)).isBetween(before, 40);
+  }
+
+  @Test
+  void neverExceedsTheCapNorFreezesSinksAndRecentTokensWhateverComes() {
+    Random random = new Random(5);
+    for (int round = 0; round < 20; round++) {
+      int length = 100 + random.nextInt(400);
+      Sequence sequence = new Sequence("100", length);
+      randomMass(sequence, random);
+      sequence.step(StepKind.QUESTION);
+      for (int i = 0; i < 60; i++) {
+        sequence.append();
+        for (int head = 0; head < 2; head++) {
+          for (int page = 0; page < sequence.pages(); page++) {
+            sequence.estimates[head][page] = (float) Math.pow(random.nextDouble(), 6);
+          }
+        }
+        sequence.recall();
+        // 100 tokens, of 4 a page, in each of two heads.
+        assertThat(sequence.activePages(0) + sequence.activePages(1)).isLessThanOrEqualTo(50);
+        randomMass(sequence, random);
+        sequence.step(StepKind.DECODE);
+        for (int head = 0; head < 2; head++) {
+          assertThat(sequence.active(head, 0)).isTrue();
+          for (int back = 1; back <= 16; back++) {
+            assertThat(sequence.active(head, (sequence.length - back) / PAGE)).isTrue();
+          }
+        }
+      }
+    }
+  }
+
+  @Test
+  void keepMassFreezesBelowTheCapWhatNobodyLooksAt() {
+    Sequence sequence = new Sequence("none", 400, 0.95);
+    for (int page = 0; page < 10; page++) {
+      sequence.mass(0, page, 0.1f);
+    }
+    for (int page = 0; page < 100; page++) {
+      sequence.mass(1, page, 0.01f + 0.00001f * (page % 17));
+    }
+    sequence.step(StepKind.QUESTION);
+    assertThat(sequence.activePages(0)).isLessThan(20);
+    assertThat(sequence.activePages(1)).isBetween(93, 97);
+  }
+
+  private static void randomMass(Sequence sequence, Random random) {
+    for (int head = 0; head < 2; head++) {
+      for (int page = 0; page < sequence.pages(); page++) {
+        sequence.mass(head, page, (float) Math.pow(random.nextDouble(), 8));
+      }
+    }
+  }
+
+  /** Two heads whose pages move at once. */
+  private static final class Sequence {
+    final AdaptiveSequence policy;
+    final boolean[][] active = new boolean[2][200];
+    final float[][] masses = new float[2][200];
+    final float[][] estimates = new float[2][200];
+    int length;
+
+    Sequence(String cap, int length) {
+      this(cap, length, 1);
+    }
+
+    Sequence(String cap, int length, double keepMass) {
+      AdaptiveOptions adaptive =
+          new AdaptiveOptions(FreezeCap.parse(cap), keepMass, 1, 1, 0.9, 0.25);
+      policy =
+          new AdaptiveSequence(
+              new PolicyOptions(PAGE, 4, 16, 0.1, 64, 1, adaptive, GuardOptions.OFF), SHAPE);
+      for (boolean[] head : active) {
+        Arrays.fill(head, true);
+      }
+      this.length = length;
+    }
+
+    int pages() {
+      return (length + PAGE - 1) / PAGE;
+    }
+
+    void append() {
+      length++;
+    }
+
+    void mass(int head, int page, float mass) {
+      masses[head][page] = mass;
+    }
+
+    boolean active(int head, int page) {
+      return active[head][page];
+    }
+
+    int activePages(int head) {
+      return (int) IntStream.range(0, pages()).filter(page -> active[head][page]).count();
+    }
+
+    void recall() {
+      for (int head = 0; head < 2; head++) {
+        View view = new View(head);
+        policy.recall(head, view, view);
+      }
+    }
+
+    void step(StepKind kind) {
+      for (int head = 0; head < 2; head++) {
+        policy.observe(head, kind, new View(head));
+      }
+      policy.balance(kind, new View(0));
+      for (int head = 0; head < 2; head++) {
+        View view = new View(head);
+        policy.step(head, kind, view, view);
+      }
+    }
+
+    private final class View implements HeadView, PageMover {
+      private final int head;
+
+      View(int head) {
+        this.head = head;
+      }
+
+      @Override
+      public int layer() {
+        return 0;
+      }
+
+      @Override
+      public int pageCount() {
+        return pages();
+      }
+
+      @Override
+      public int pageTokens() {
+        return PAGE;
+      }
+
+      @Override
+      public long activePages() {
+        return Sequence.this.activePages(0) + Sequence.this.activePages(1);
+      }
+
+      @Override
+      public int length() {
+        return length;
+      }
+
+      @Override
+      public int activeTokens() {
+        return Sequence.this.activePages(head) * PAGE;
+      }
+
+      @Override
+      public boolean active(int page) {
+        return active[head][page];
+      }
+
+      @Override
+      public float mass(int page) {
+        return active[head][page] ? masses[head][page] : 0;
+      }
+
+      @Override
+      public float estimate(int page) {
+        return estimates[head][page];
+      }
+
+      @Override
+      public void freeze(int page) {
+        if ((page + 1) * PAGE <= length) {
+          active[head][page] = false;
+        }
+      }
+
+      @Override
+      public void thaw(int page) {
+        active[head][page] = true;
+      }
+    }
+  }
+}
