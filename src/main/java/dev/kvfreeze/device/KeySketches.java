@@ -12,7 +12,7 @@ import java.util.Arrays;
  * #mass}. Owned by the cache.
  */
 public final class KeySketches {
-  /** Tokens whose bits lie together: {@code bits[block][plane][word][token]}. */
+  /** Tokens whose codes lie together: {@code bits[block][word][token]}. */
   public static final int BLOCK_TOKENS = 64;
 
   private static final int SPARE_BLOCKS = 1;
@@ -25,8 +25,11 @@ public final class KeySketches {
   /** Pages sketched, from the first of the sequence on. */
   public int pages;
 
-  /** Bits of each plane, dimension d in bit {@code d % 64} of word {@code d / 64}. */
-  public long[] bits = {};
+  /**
+   * Codes of {@code planes} bits, from the low end of a word on. The topmost of a word has its
+   * highest bit flipped: read as a signed number it is then the code less half its range.
+   */
+  public int[] bits = {};
 
   /** Step size of each token, in bf16. */
   public short[] steps = {};
@@ -47,7 +50,7 @@ public final class KeySketches {
     this.headSize = headSize;
     this.pageTokens = pageTokens;
     this.planes = planes;
-    this.words = (headSize + 63) / 64;
+    this.words = words(headSize, planes);
   }
 
   public int headSize() {
@@ -63,14 +66,19 @@ public final class KeySketches {
     return planes;
   }
 
-  /** Words of a plane of a token. */
+  /** Words of a token's codes. */
   public int words() {
     return words;
   }
 
   /** Bytes of one token's sketch, its part of the estimates and of spare room included. */
   public static int bytesPerToken(int headSize, int planes) {
-    return 8 * planes * ((headSize + 63) / 64) + Short.BYTES + 1;
+    return 4 * words(headSize, planes) + Short.BYTES + 1;
+  }
+
+  private static int words(int headSize, int planes) {
+    int codes = Integer.SIZE / planes;
+    return (headSize + codes - 1) / codes;
   }
 
   /** Makes room for the sketches of {@code count} pages, keeping what is there. */
@@ -82,26 +90,33 @@ public final class KeySketches {
     // A little more than asked for: doubling would hold twice what is needed.
     int blocks = (tokens + BLOCK_TOKENS - 1) / BLOCK_TOKENS + SPARE_BLOCKS;
     steps = Arrays.copyOf(steps, blocks * BLOCK_TOKENS);
-    bits = Arrays.copyOf(bits, blocks * BLOCK_TOKENS * planes * words);
+    bits = Arrays.copyOf(bits, blocks * BLOCK_TOKENS * words);
     mass = Arrays.copyOf(mass, blocks * BLOCK_TOKENS / pageTokens + 1);
   }
 
   /** Bytes now taken. */
   public long bytes() {
     long centreBytes = centre == null ? 0 : 4L * centre.length;
-    return 8L * bits.length + 2L * steps.length + 4L * mass.length + centreBytes;
+    return 4L * bits.length + 2L * steps.length + 4L * mass.length + centreBytes;
   }
 
-  /** Index in {@link #bits} of a token's word of a plane. */
-  public int wordAt(int token, int plane, int word) {
-    return ((token / BLOCK_TOKENS * planes + plane) * words + word) * BLOCK_TOKENS
-        + token % BLOCK_TOKENS;
+  /** Index in {@link #bits} of the word with a dimension's code. */
+  public int wordAt(int token, int dimension) {
+    int word = dimension / (Integer.SIZE / planes);
+    return (token / BLOCK_TOKENS * words + word) * BLOCK_TOKENS + token % BLOCK_TOKENS;
+  }
+
+  /** The code of a dimension of a token. */
+  public int code(int token, int dimension) {
+    int place = dimension % (Integer.SIZE / planes) * planes;
+    int code = bits[wordAt(token, dimension)] >>> place & (1 << planes) - 1;
+    return place + planes == Integer.SIZE ? code ^ 1 << planes - 1 : code;
   }
 
   /** Gives the memory back. */
   public void release() {
     pages = 0;
-    bits = new long[0];
+    bits = new int[0];
     steps = new short[0];
     mass = new float[0];
     centre = null;

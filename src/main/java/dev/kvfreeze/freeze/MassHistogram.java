@@ -3,8 +3,8 @@ package dev.kvfreeze.freeze;
 import java.util.Arrays;
 
 /**
- * Counts of page importances in buckets of a 128th of an octave, so that the level above which
- * a given number of pages lies is found without sorting them.
+ * Counts of page importances in buckets of a 128th of an octave, so that the level above which a
+ * given number of pages lies is found without sorting them.
  */
 final class MassHistogram {
   /** Bits of a positive float that make its bucket: the exponent and 7 bits of the mantissa. */

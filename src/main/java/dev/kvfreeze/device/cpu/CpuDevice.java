@@ -39,7 +39,7 @@ public final class CpuDevice implements Device {
     this.attention = new PagedAttention(pool, provider.attention());
     this.elementwise = new ElementwiseOperations(pool, provider.elementwise());
     this.sketchMaker = new SketchMaker(pool, provider.attention());
-    this.sketchScores = new SketchScores(pool, provider.attention());
+    this.sketchScores = new SketchScores(pool, provider.attention(), provider.sketches());
     this.info =
         new DeviceInfo(
             "cpu: " + ProcessorName.read() + ", " + threads + " threads", provider.name(), threads);

@@ -12,7 +12,11 @@ import java.util.Optional;
  * @param name {@code vector-512}, {@code vector-256} or {@code scalar}
  */
 public record KernelProvider(
-    String name, MatmulKernels matmul, AttentionKernels attention, ElementwiseKernels elementwise) {
+    String name,
+    MatmulKernels matmul,
+    AttentionKernels attention,
+    ElementwiseKernels elementwise,
+    SketchKernels sketches) {
   /** System property naming the provider: {@code auto}, {@code vector} or {@code scalar}. */
   public static final String PROPERTY = "kvfreeze.provider";
 
@@ -55,7 +59,8 @@ public record KernelProvider(
         "scalar",
         new ScalarMatmulKernels(),
         new ScalarAttentionKernels(),
-        new ScalarElementwiseKernels());
+        new ScalarElementwiseKernels(),
+        new ScalarSketchKernels());
   }
 
   static KernelProvider vector() {
@@ -68,7 +73,8 @@ public record KernelProvider(
         "vector-" + VectorWidth.preferredBits(),
         new VectorMatmulKernels(),
         new VectorAttentionKernels(),
-        new VectorElementwiseKernels());
+        new VectorElementwiseKernels(),
+        new VectorSketchKernels());
   }
 
   /** Why vectors cannot be used and what cures it; empty when they can. */

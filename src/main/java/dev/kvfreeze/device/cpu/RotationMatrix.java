@@ -15,32 +15,40 @@ final class RotationMatrix {
 
   private final int size;
 
-  /** Transposed: {@code columns[j * size + i]} is row i, column j. */
+  /** Length of a row of {@link #columns} and of the results. */
+  private final int stride;
+
+  /** Transposed: {@code columns[j * stride + i]} is row i, column j. */
   private final float[] columns;
 
   private RotationMatrix(int size) {
     this.size = size;
-    this.columns = transposed(orthonormal(size), size);
+    int unit = AttentionKernels.PRODUCT_COLUMNS;
+    this.stride = (size + unit - 1) / unit * unit;
+    this.columns = transposed(orthonormal(size));
   }
 
   static RotationMatrix of(int size) {
     return BY_SIZE.computeIfAbsent(size, RotationMatrix::new);
   }
 
-  /** {@code to[i] = sum over j of R[i][j] * x[offset + j]}. */
-  void rotate(float[] x, int offset, float[] to) {
-    for (int i = 0; i < size; i++) {
-      to[i] = 0;
-    }
-    for (int j = 0; j < size; j++) {
-      addColumn(x[offset + j], j * size, to);
-    }
+  /** Room of a rotated vector. */
+  int stride() {
+    return stride;
   }
 
-  private void addColumn(float factor, int column, float[] to) {
-    for (int i = 0; i < size; i++) {
-      to[i] += factor * columns[column + i];
-    }
+  /** Rows that {@link #rotate} works on for so many vectors. */
+  static int paddedRows(int rows) {
+    int unit = AttentionKernels.PRODUCT_ROWS;
+    return (rows + unit - 1) / unit * unit;
+  }
+
+  /**
+   * {@code to[r * stride + i] = sum over j of R[i][j] * x[r * size + j]}; both have room for {@link
+   * #paddedRows} and {@link AttentionKernels#SLACK} more.
+   */
+  void rotate(AttentionKernels kernels, float[] x, int rows, float[] to) {
+    kernels.multiply(x, size, columns, stride, to, stride, paddedRows(rows), stride, size);
   }
 
   private static double[][] orthonormal(int size) {
@@ -78,11 +86,11 @@ final class RotationMatrix {
     }
   }
 
-  private static float[] transposed(double[][] rows, int size) {
-    float[] columns = new float[size * size];
+  private float[] transposed(double[][] rows) {
+    float[] columns = new float[size * stride + AttentionKernels.SLACK];
     for (int i = 0; i < size; i++) {
       for (int j = 0; j < size; j++) {
-        columns[j * size + i] = (float) rows[i][j];
+        columns[j * stride + i] = (float) rows[i][j];
       }
     }
     return columns;

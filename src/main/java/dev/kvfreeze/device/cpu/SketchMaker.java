@@ -81,48 +81,57 @@ final class SketchMaker {
     RotationMatrix rotation = RotationMatrix.of(headSize);
     for (int t = 0; t < pageTokens; t++) {
       for (int d = 0; d < headSize; d++) {
-        own.key[d] = own.panel[d * own.stride + t] - target.centre[d];
+        own.keys[t * headSize + d] = own.panel[d * own.stride + t] - target.centre[d];
       }
-      rotation.rotate(own.key, 0, own.rotated);
-      encode(own.rotated, target, page.page() * pageTokens + t);
+    }
+    rotation.rotate(kernels, own.keys, pageTokens, own.rotated);
+    for (int t = 0; t < pageTokens; t++) {
+      encode(own.rotated, t * rotation.stride(), target, page.page() * pageTokens + t);
     }
   }
 
-  private static void encode(float[] rotated, KeySketches target, int token) {
+  private static void encode(float[] rotated, int from, KeySketches target, int token) {
     int headSize = target.headSize();
     int planes = target.planes();
-    double square = 0;
+    float square = 0;
     for (int d = 0; d < headSize; d++) {
-      square += rotated[d] * rotated[d];
+      square += rotated[from + d] * rotated[from + d];
     }
-    int levels = 1 << planes;
-    double half = planes == 1 ? 1 : GAUSSIAN_HALF_STEP * Math.sqrt(square / headSize);
-    double product = 0;
-    for (int plane = 0; plane < planes; plane++) {
-      for (int word = 0; word < target.words(); word++) {
-        target.bits[target.wordAt(token, plane, word)] = 0;
+    int most = (1 << planes) - 1;
+    // With one bit all that counts is the sign: the outer levels are never reached.
+    double half =
+        planes == 1 ? Double.MAX_VALUE : GAUSSIAN_HALF_STEP * Math.sqrt(square / headSize);
+    float outer = (float) Math.min(Float.MAX_VALUE, 2 * half);
+    int codes = Integer.SIZE / planes;
+    float product = 0;
+    for (int first = 0; first < headSize; first += codes) {
+      int count = Math.min(codes, headSize - first);
+      int word = 0;
+      for (int i = 0; i < count; i++) {
+        float value = rotated[from + first + i];
+        int code = (value >= 0 ? most + 1 : most - 1) / 2;
+        if (value > outer) {
+          code = most;
+        } else if (value < -outer) {
+          code = 0;
+        }
+        product += value * (2 * code - most);
+        word |= code << i * planes;
       }
-    }
-    for (int d = 0; d < headSize; d++) {
-      int code = rotated[d] >= 0 ? levels / 2 : levels / 2 - 1;
-      if (planes == 2 && Math.abs(rotated[d]) > 2 * half) {
-        code = rotated[d] >= 0 ? 3 : 0;
+      if (count == codes) {
+        word ^= Integer.MIN_VALUE;
       }
-      product += rotated[d] * (2 * code - (levels - 1));
-      for (int plane = 0; plane < planes; plane++) {
-        int at = target.wordAt(token, plane, d / 64);
-        target.bits[at] |= (code >> plane & 1L) << (d % 64);
-      }
+      target.bits[target.wordAt(token, first)] = word;
     }
     // RaBitQ's unbiased estimate of a dot product with the key: |k|^2 / <k, code>.
-    float step = product == 0 ? 0 : (float) (square / product);
+    float step = product == 0 ? 0 : square / product;
     target.steps[token] = (short) Bfloat16.bits(step);
   }
 
   /** What one thread works in. */
   private static final class Scratch {
     float[] panel = {};
-    float[] key = {};
+    float[] keys = {};
     float[] rotated = {};
     int stride;
 
@@ -131,9 +140,11 @@ final class SketchMaker {
       if (panel.length < headSize * stride) {
         panel = new float[headSize * stride];
       }
-      if (key.length < headSize) {
-        key = new float[headSize];
-        rotated = new float[headSize];
+      int rows = RotationMatrix.paddedRows(pageTokens);
+      int room = rows * RotationMatrix.of(headSize).stride() + AttentionKernels.SLACK;
+      if (rotated.length < room) {
+        keys = new float[rows * headSize + AttentionKernels.SLACK];
+        rotated = new float[room];
       }
     }
 

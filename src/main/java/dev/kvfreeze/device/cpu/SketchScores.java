@@ -3,6 +3,7 @@ package dev.kvfreeze.device.cpu;
 import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.SketchSegment;
 import dev.kvfreeze.model.AttentionShape;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 
@@ -17,15 +18,18 @@ final class SketchScores {
 
   private final WorkerPool pool;
   private final AttentionKernels kernels;
+  private final SketchKernels sketchKernels;
   private final Scratch[] scratch;
+  private final List<SketchedQuery> turnedQueries = new ArrayList<>();
   private Part[] parts = {};
   private int count;
   private float[] maxima = {};
   private float[] totals = {};
   private float[] pageSums = {};
 
-  SketchScores(WorkerPool pool, AttentionKernels kernels) {
+  SketchScores(WorkerPool pool, AttentionKernels kernels, SketchKernels sketchKernels) {
     this.pool = pool;
+    this.sketchKernels = sketchKernels;
     this.kernels = kernels;
     this.scratch = new Scratch[pool.threads()];
     for (int i = 0; i < scratch.length; i++) {
@@ -35,7 +39,7 @@ final class SketchScores {
 
   void score(CpuActivations queries, AttentionShape shape, List<SketchSegment> segments) {
     int group = shape.groupSize();
-    plan(shape, segments);
+    plan(queries, shape, segments);
     maxima = grown(maxima, count * group);
     totals = grown(totals, count * group);
     pool.parallelFor(
@@ -43,15 +47,17 @@ final class SketchScores {
         1,
         (worker, from, to) -> {
           for (int i = from; i < to; i++) {
-            scorePart(i, scratch[worker], queries, shape);
+            scorePart(i, scratch[worker], shape);
           }
         });
     merge(group);
   }
 
-  private void plan(AttentionShape shape, List<SketchSegment> segments) {
+  private void plan(CpuActivations queries, AttentionShape shape, List<SketchSegment> segments) {
     count = 0;
     int sums = 0;
+    int turned = 0;
+    int group = shape.groupSize();
     for (SketchSegment segment : segments) {
       int start = VisiblePages.windowStart(segment.position(), shape.window());
       for (int head = 0; head < shape.kvHeads(); head++) {
@@ -60,10 +66,21 @@ final class SketchScores {
         int partTokens = PART_TOKENS / sketches.pageTokens() * sketches.pageTokens();
         int from = start / sketches.pageTokens() * sketches.pageTokens();
         Arrays.fill(sketches.mass, 0, sketches.pages, 0f);
+        SketchedQuery query = query(turned++);
+        int at = segment.row() * queries.columns() + head * group * shape.headSize();
+        query.set(
+            kernels,
+            queries.values(),
+            at,
+            group,
+            shape.headSize(),
+            sketches.planes(),
+            shape.scale());
         while (from < tokens) {
           Part part = part(count++);
           part.segment = segment;
           part.head = head;
+          part.query = query;
           part.start = start;
           part.from = from;
           part.to = Math.min(tokens, from + Math.max(sketches.pageTokens(), partTokens));
@@ -76,18 +93,15 @@ final class SketchScores {
     pageSums = grown(pageSums, sums);
   }
 
-  private void scorePart(int index, Scratch own, CpuActivations queries, AttentionShape shape) {
+  private void scorePart(int index, Scratch own, AttentionShape shape) {
     Part part = parts[index];
     KeySketches sketches = part.segment.heads()[part.head];
     int group = shape.groupSize();
-    int headSize = shape.headSize();
-    int at = part.segment.row() * queries.columns() + part.head * group * headSize;
-    own.query.set(queries.values(), at, group, headSize, shape.scale());
     int firstBlock = part.from / BLOCK * BLOCK;
     int stride = (part.to - firstBlock + BLOCK - 1) / BLOCK * BLOCK + AttentionKernels.SLACK;
     own.ensure(group, stride);
     for (int token = firstBlock; token < part.to; token += BLOCK) {
-      scoreBlock(own, sketches, token, group, token - firstBlock, stride);
+      scoreBlock(own, part, token, group, token - firstBlock, stride);
     }
     int skipped = part.from - firstBlock;
     int tokens = part.to - part.from;
@@ -101,80 +115,72 @@ final class SketchScores {
       totals[index * group + g] = kernels.exponentials(own.scores, row, tokens, max);
       int sums = part.sums + g * (tokens / pageTokens);
       for (int page = 0; page < tokens / pageTokens; page++) {
-        float sum = 0;
-        for (int t = 0; t < pageTokens; t++) {
-          sum += own.scores[row + page * pageTokens + t];
-        }
-        pageSums[sums + page] = sum;
+        pageSums[sums + page] = sum(own.scores, row + page * pageTokens, pageTokens);
       }
     }
   }
 
-  private static void scoreBlock(
-      Scratch own, KeySketches sketches, int token, int group, int column, int stride) {
+  private void scoreBlock(Scratch own, Part part, int token, int group, int column, int stride) {
+    KeySketches sketches = part.segment.heads()[part.head];
+    int headSize = sketches.headSize();
     int planes = sketches.planes();
-    int words = sketches.words();
-    long[] bits = sketches.bits;
-    Arrays.fill(own.ones, 0, BLOCK, 0);
-    Arrays.fill(own.products, 0, group * BLOCK, 0);
-    for (int plane = 0; plane < planes; plane++) {
-      for (int word = 0; word < words; word++) {
-        int at = sketches.wordAt(token, plane, word);
-        countOnes(bits, at, own.ones, plane);
-        for (int g = 0; g < group; g++) {
-          int query = g * SketchedQuery.PLANES * words + word;
-          multiply(
-              bits,
-              at,
-              own.query.bits[query],
-              own.query.bits[query + words],
-              own.query.bits[query + 2 * words],
-              own.query.bits[query + 3 * words],
-              own.products,
-              g * BLOCK,
-              plane);
-        }
-      }
+    int at = sketches.wordAt(token, 0);
+    float[] query = part.query.scaled;
+    int g = 0;
+    for (; g + SketchKernels.TOGETHER <= group; g += SketchKernels.TOGETHER) {
+      sketchKernels.products3(
+          sketches.bits,
+          at,
+          headSize,
+          planes,
+          query,
+          g * headSize,
+          own.scores,
+          g * stride + column,
+          stride);
     }
-    int middle = (1 << planes) - 1;
-    for (int g = 0; g < group; g++) {
-      float low = 2 * own.query.lowest[g];
-      float spacing = 2 * own.query.spacing[g];
-      float shift = middle * own.query.sums[g];
-      int row = g * stride + column;
-      for (int t = 0; t < BLOCK; t++) {
-        float step = Float.intBitsToFloat(sketches.steps[token + t] << 16);
-        own.scores[row + t] =
-            step * (low * own.ones[t] + spacing * own.products[g * BLOCK + t] - shift);
-      }
+    for (; g < group; g++) {
+      sketchKernels.products1(
+          sketches.bits,
+          at,
+          headSize,
+          planes,
+          query,
+          g * headSize,
+          own.scores,
+          g * stride + column);
+    }
+    for (int t = 0; t < BLOCK; t++) {
+      own.steps[t] = Float.intBitsToFloat(sketches.steps[token + t] << 16);
+    }
+    for (g = 0; g < group; g++) {
+      scale(own.scores, g * stride + column, own.steps, part.query.offsets[g]);
     }
   }
 
-  private static void countOnes(long[] bits, int at, int[] ones, int plane) {
+  private static void scale(float[] scores, int at, float[] steps, float offset) {
     for (int t = 0; t < BLOCK; t++) {
-      ones[t] += Long.bitCount(bits[at + t]) << plane;
+      scores[at + t] = (scores[at + t] + offset) * steps[t];
     }
   }
 
-  private static void multiply(
-      long[] bits,
-      int at,
-      long query0,
-      long query1,
-      long query2,
-      long query3,
-      int[] products,
-      int row,
-      int plane) {
-    for (int t = 0; t < BLOCK; t++) {
-      long key = bits[at + t];
-      int sum =
-          Long.bitCount(key & query0)
-              + (Long.bitCount(key & query1) << 1)
-              + (Long.bitCount(key & query2) << 2)
-              + (Long.bitCount(key & query3) << 3);
-      products[row + t] += sum << plane;
+  /** With four sums, so that no addition waits for the one before. */
+  private static float sum(float[] x, int offset, int count) {
+    float sum0 = 0;
+    float sum1 = 0;
+    float sum2 = 0;
+    float sum3 = 0;
+    int i = 0;
+    for (; i + 4 <= count; i += 4) {
+      sum0 += x[offset + i];
+      sum1 += x[offset + i + 1];
+      sum2 += x[offset + i + 2];
+      sum3 += x[offset + i + 3];
     }
+    for (; i < count; i++) {
+      sum0 += x[offset + i];
+    }
+    return (sum0 + sum1) + (sum2 + sum3);
   }
 
   private void merge(int group) {
@@ -217,6 +223,13 @@ final class SketchScores {
     }
   }
 
+  private SketchedQuery query(int index) {
+    if (index == turnedQueries.size()) {
+      turnedQueries.add(new SketchedQuery());
+    }
+    return turnedQueries.get(index);
+  }
+
   private Part part(int index) {
     if (index == parts.length) {
       parts = Arrays.copyOf(parts, Math.max(16, 2 * parts.length));
@@ -236,6 +249,7 @@ final class SketchScores {
   /** A run of sketched tokens of one KV head of one segment; whole pages. */
   private static final class Part {
     SketchSegment segment;
+    SketchedQuery query;
     int head;
 
     /** First position that the row sees. */
@@ -248,15 +262,10 @@ final class SketchScores {
 
   /** What one thread works in. */
   private static final class Scratch {
-    final SketchedQuery query = new SketchedQuery();
-    final int[] ones = new int[BLOCK];
-    int[] products = {};
+    final float[] steps = new float[BLOCK];
     float[] scores = {};
 
     void ensure(int group, int stride) {
-      if (products.length < group * BLOCK) {
-        products = new int[group * BLOCK];
-      }
       scores = grown(scores, group * stride);
     }
   }

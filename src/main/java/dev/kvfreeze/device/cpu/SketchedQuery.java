@@ -1,72 +1,63 @@
 package dev.kvfreeze.device.cpu;
 
 /**
- * The queries of a group, turned like the keys and rounded to 4 bits a dimension, as bit planes: a
- * product with a key's bits is then a few ANDs and bit counts (RaBitQ, arXiv 2405.12497, section
- * 3.3).
+ * The queries of a group, turned like the keys, each dimension divided by the power of two that its
+ * code stands at in a sketch's word.
  */
 final class SketchedQuery {
-  /** Bits a dimension. */
-  static final int PLANES = 4;
+  /** Twice the inverse powers of two. */
+  private static final float[] POWERS = new float[Integer.SIZE];
 
-  private static final int LARGEST = (1 << PLANES) - 1;
-
-  /** {@code [query][plane][word]}. */
-  long[] bits = {};
-
-  /** Value of code 0, by query. */
-  float[] lowest = {};
-
-  /** Difference of neighbouring codes, by query. */
-  float[] spacing = {};
-
-  /** Sum over the dimensions, by query. */
-  float[] sums = {};
-
-  private float[] rotated = {};
-  private float[] scaled = {};
-
-  /** Takes {@code group} queries of {@code headSize} from {@code x[offset]} on, times a scale. */
-  void set(float[] x, int offset, int group, int headSize, float scale) {
-    int words = (headSize + 63) / 64;
-    if (bits.length < group * PLANES * words || rotated.length < headSize) {
-      bits = new long[group * PLANES * words];
-      lowest = new float[group];
-      spacing = new float[group];
-      sums = new float[group];
-      rotated = new float[headSize];
-      scaled = new float[headSize];
-    }
-    RotationMatrix rotation = RotationMatrix.of(headSize);
-    for (int g = 0; g < group; g++) {
-      for (int d = 0; d < headSize; d++) {
-        scaled[d] = x[offset + g * headSize + d] * scale;
-      }
-      rotation.rotate(scaled, 0, rotated);
-      round(g, headSize, words);
+  static {
+    for (int i = 0; i < POWERS.length; i++) {
+      POWERS[i] = 2f / (1L << i);
     }
   }
 
-  private void round(int g, int headSize, int words) {
-    float low = Float.POSITIVE_INFINITY;
-    float high = Float.NEGATIVE_INFINITY;
-    float sum = 0;
-    for (int d = 0; d < headSize; d++) {
-      low = Math.min(low, rotated[d]);
-      high = Math.max(high, rotated[d]);
-      sum += rotated[d];
+  /** {@code [query][headSize]}. */
+  float[] scaled = {};
+
+  /** What is added to a product to get the score over the step, by query. */
+  float[] offsets = {};
+
+  private float[] rotated = {};
+  private float[] queries = {};
+
+  /** Takes {@code group} queries of {@code headSize} from {@code x[offset]} on, times a scale. */
+  void set(
+      AttentionKernels kernels,
+      float[] x,
+      int offset,
+      int group,
+      int headSize,
+      int planes,
+      float scale) {
+    RotationMatrix rotation = RotationMatrix.of(headSize);
+    int stride = rotation.stride();
+    int rows = RotationMatrix.paddedRows(group);
+    if (scaled.length < group * headSize || rotated.length < rows * stride) {
+      scaled = new float[group * headSize];
+      offsets = new float[group];
+      rotated = new float[rows * stride + AttentionKernels.SLACK];
+      queries = new float[rows * headSize + AttentionKernels.SLACK];
     }
-    float step = (high - low) / LARGEST;
-    float inverse = step == 0 ? 0 : 1 / step;
-    lowest[g] = low;
-    spacing[g] = step;
-    sums[g] = sum;
-    java.util.Arrays.fill(bits, g * PLANES * words, (g + 1) * PLANES * words, 0L);
-    for (int d = 0; d < headSize; d++) {
-      int code = Math.min(LARGEST, (int) ((rotated[d] - low) * inverse + 0.5f));
-      for (int plane = 0; plane < PLANES; plane++) {
-        bits[(g * PLANES + plane) * words + d / 64] |= (code >> plane & 1L) << (d % 64);
+    System.arraycopy(x, offset, queries, 0, group * headSize);
+    kernels.scale(queries, 0, group * headSize, scale);
+    rotation.rotate(kernels, queries, group, rotated);
+    int codes = Integer.SIZE / planes;
+    for (int g = 0; g < group; g++) {
+      float sum = 0;
+      float top = 0;
+      for (int d = 0; d < headSize; d++) {
+        // A code u stands for 2u - (2^planes - 1), so the factor is twice the query.
+        float value = rotated[g * stride + d];
+        int place = d % codes;
+        scaled[g * headSize + d] = value * POWERS[place * planes];
+        sum += value;
+        top += place == codes - 1 ? value : 0;
       }
+      // The topmost code of a word is read as u - 2^(planes - 1), see KeySketches.
+      offsets[g] = 2 * top * (1 << planes - 1) - sum * ((1 << planes) - 1);
     }
   }
 }
