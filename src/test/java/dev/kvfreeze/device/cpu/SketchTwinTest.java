@@ -170,7 +170,7 @@ class SketchTwinTest {
             int code = sketches.code(t, d);
             score += query[d] * (2 * code - ((1 << planes) - 1));
           }
-          scores[t] = Math.exp(score * sketches.step(t) * shape.scale());
+          scores[t] = Math.exp(score * Bfloat16.low(sketches.steps[t]) * shape.scale());
           total += scores[t];
         }
         for (int t = start; t < keys.length; t++) {
