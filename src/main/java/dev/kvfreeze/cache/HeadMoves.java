@@ -62,6 +62,16 @@ final class HeadMoves implements HeadView, PageMover {
   }
 
   @Override
+  public int listedCount() {
+    return table.pages.count;
+  }
+
+  @Override
+  public int listedPage(int index) {
+    return table.pages.firstPositions[index] / pageTokens;
+  }
+
+  @Override
   public boolean active(int page) {
     return table.slots[page] >= 0;
   }

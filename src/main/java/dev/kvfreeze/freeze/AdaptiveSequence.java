@@ -129,27 +129,43 @@ final class AdaptiveSequence implements SequencePolicy {
     head.ensure(view.pageCount());
     FreezablePages range = FreezablePages.of(view, options);
     boolean chooses = kind == StepKind.QUESTION;
-    for (int page = 0; page < view.pageCount(); page++) {
-      if (chooses) {
-        // A full reset asks with one token; what was known before counts as much.
-        head.importance[page] =
-            head.known == 0 ? view.mass(page) : (head.importance[page] + view.mass(page)) / 2;
-      } else if (view.active(page)) {
-        head.importance[page] =
-            page < head.known
-                ? carry * head.importance[page] + (1 - carry) * view.mass(page)
-                : view.mass(page);
-      }
-      if (page < range.first() || page >= range.end()) {
-        kept++;
-      } else if (chooses || view.active(page)) {
-        importances.add(head.importance[page]);
-        freezable++;
-      }
+    if (chooses) {
+      choose(head, range, view);
+    } else {
+      follow(head, range, view);
     }
     head.known = view.pageCount();
     if (chooses || (step + index) % COVER_INTERVAL == 0) {
       head.cover = cover(head, range);
+    }
+  }
+
+  /** The last tokens of a prompt, or a full reset, saw all pages. */
+  private void choose(Head head, FreezablePages range, HeadView view) {
+    for (int page = 0; page < view.pageCount(); page++) {
+      // A full reset asks with one token; what was known before counts as much.
+      head.importance[page] =
+          head.known == 0 ? view.mass(page) : (head.importance[page] + view.mass(page)) / 2;
+      count(range, page, head.importance[page]);
+    }
+  }
+
+  private void follow(Head head, FreezablePages range, HeadView view) {
+    for (int i = 0; i < view.listedCount(); i++) {
+      int page = view.listedPage(i);
+      float mass = view.mass(page);
+      head.importance[page] =
+          page < head.known ? carry * head.importance[page] + (1 - carry) * mass : mass;
+      count(range, page, head.importance[page]);
+    }
+  }
+
+  private void count(FreezablePages range, int page, float importance) {
+    if (page < range.first() || page >= range.end()) {
+      kept++;
+    } else {
+      importances.add(importance);
+      freezable++;
     }
   }
 
@@ -203,11 +219,17 @@ final class AdaptiveSequence implements SequencePolicy {
       thaw(0, Math.min(range.first(), view.pageCount()), mover);
       thaw(range.end(), view.pageCount(), mover);
     }
-    for (int page = range.first(); page < range.end(); page++) {
-      boolean wanted = head.importance[page] >= bar;
-      if (kind == StepKind.QUESTION && wanted) {
-        mover.thaw(page);
-      } else if (!wanted && view.active(page)) {
+    if (kind == StepKind.QUESTION) {
+      for (int page = range.first(); page < range.end(); page++) {
+        if (head.importance[page] >= bar) {
+          mover.thaw(page);
+        }
+      }
+    }
+    for (int i = 0; i < view.listedCount(); i++) {
+      int page = view.listedPage(i);
+      boolean freezable = page >= range.first() && page < range.end();
+      if (freezable && head.importance[page] < bar && view.active(page)) {
         freeze(head, page, view, mover);
       }
     }

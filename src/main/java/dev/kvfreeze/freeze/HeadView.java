@@ -21,6 +21,12 @@ public interface HeadView {
   /** Tokens the head attended to in this step: those of the pages active when it began. */
   int activeTokens();
 
+  /** Pages that took part in this step's attention, in order. */
+  int listedCount();
+
+  /** The page at a place of that list; it may have been frozen since. */
+  int listedPage(int index);
+
   /** Whether the page takes part in attention. */
   boolean active(int page);
 

@@ -160,9 +160,22 @@ class AdaptiveSequenceTest {
 
     private final class View implements HeadView, PageMover {
       private final int head;
+      private final int[] listed;
 
       View(int head) {
         this.head = head;
+        this.listed =
+            IntStream.range(0, pages()).filter(page -> Sequence.this.active[head][page]).toArray();
+      }
+
+      @Override
+      public int listedCount() {
+        return listed.length;
+      }
+
+      @Override
+      public int listedPage(int index) {
+        return listed[index];
       }
 
       @Override

@@ -83,6 +83,16 @@ final class TableHead implements HeadView, PageMover {
   }
 
   @Override
+  public int listedCount() {
+    return activePageNumbers().size();
+  }
+
+  @Override
+  public int listedPage(int index) {
+    return activePageNumbers().get(index);
+  }
+
+  @Override
   public boolean active(int page) {
     return active.get(page);
   }
