@@ -7,6 +7,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
@@ -38,6 +39,38 @@ class NotebookIT {
     assertThat(notebook).contains("full cache").doesNotContain("\"output_type\": \"error\"");
   }
 
+  @Test
+  void drawsAnEvaluation() throws Exception {
+    Path evaluation = folder.resolve("evaluation");
+    Path figures = folder.resolve("figures");
+    Outcome outcome =
+        run(
+            Map.of(),
+            ROOT.resolve("jobs/kvfreeze").toString(),
+            "evaluate",
+            "--output",
+            evaluation.toString(),
+            "--lengths",
+            "400,600",
+            "--tasks",
+            "niah_single_1,passkey,perplexity",
+            "--samples",
+            "1",
+            "--policies",
+            "full;adaptive;window:policy.cap=25%");
+    assertThat(outcome.exitCode()).as(outcome.text()).isZero();
+    Outcome converted =
+        convert("quality", Map.of("KVFREEZE_EVALUATION", evaluation.toString()), figures);
+    assertThat(converted.exitCode()).as(converted.text()).isZero();
+    assertThat(figures.resolve("quality.png")).isNotEmptyFile();
+    assertThat(figures.resolve("language.png")).isNotEmptyFile();
+    String notebook = Files.readString(folder.resolve("executed.ipynb"));
+    assertThat(count(notebook, "\"image/png\"")).isEqualTo(4);
+    assertThat(notebook)
+        .contains("No recoveries in this evaluation")
+        .doesNotContain("\"output_type\": \"error\"");
+  }
+
   private Path sample() throws IOException {
     Path input = Files.createDirectory(folder.resolve("input"));
     String text =
@@ -67,15 +100,22 @@ class NotebookIT {
   }
 
   private Outcome convert(Path output, Path figures) throws Exception {
+    return convert("compression", Map.of("KVFREEZE_OUTPUT", output.toString()), figures);
+  }
+
+  private Outcome convert(String notebook, Map<String, String> environment, Path figures)
+      throws Exception {
+    Map<String, String> all = new HashMap<>(environment);
+    all.put("KVFREEZE_FIGURES", figures.toString());
     return run(
-        Map.of("KVFREEZE_OUTPUT", output.toString(), "KVFREEZE_FIGURES", figures.toString()),
+        all,
         VENV.resolve("python").toString(),
         "-m",
         "nbconvert",
         "--to",
         "notebook",
         "--execute",
-        ROOT.resolve("notebooks/compression.ipynb").toString(),
+        ROOT.resolve("notebooks/" + notebook + ".ipynb").toString(),
         "--output",
         folder.resolve("executed.ipynb").toString());
   }

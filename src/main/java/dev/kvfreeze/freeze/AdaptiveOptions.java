@@ -35,7 +35,7 @@ public record AdaptiveOptions(
   }
 
   public static AdaptiveOptions defaults() {
-    return new AdaptiveOptions(FreezeCap.parse(DEFAULT_CAP), 1, 2, 1, 0.9, 0.25);
+    return new AdaptiveOptions(FreezeCap.parse(DEFAULT_CAP), 1, 2, 2, 0.9, 0.25);
   }
 
   public AdaptiveOptions withCap(FreezeCap other) {
