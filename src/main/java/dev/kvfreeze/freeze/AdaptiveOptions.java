@@ -4,6 +4,8 @@ package dev.kvfreeze.freeze;
  * The knobs of {@code adaptive} and of the baselines that keep to a cap.
  *
  * @param cap most that may be resident
+ * @param leastTokens active tokens, mean over the heads, that the cap never goes below: a share of
+ *     a short context would leave nothing to choose from
  * @param keepMass attention each head keeps at least while the cap allows, 0 to 1: what is left out
  *     together gets less than {@code 1 - keepMass}
  * @param sketchBits bits a dimension of the keys' sketches: 1 or 2
@@ -14,6 +16,7 @@ package dev.kvfreeze.freeze;
  */
 public record AdaptiveOptions(
     FreezeCap cap,
+    int leastTokens,
     double keepMass,
     int sketchBits,
     int recallInterval,
@@ -23,6 +26,7 @@ public record AdaptiveOptions(
   public static final String DEFAULT_CAP = "12%";
 
   public AdaptiveOptions {
+    PolicyOptions.require(leastTokens >= 0, "least tokens", leastTokens, "at least 0");
     PolicyOptions.require(keepMass > 0 && keepMass <= 1, "kept mass", keepMass, "above 0, to 1");
     PolicyOptions.require(sketchBits == 1 || sketchBits == 2, "sketch bits", sketchBits, "1 or 2");
     PolicyOptions.require(
@@ -35,10 +39,15 @@ public record AdaptiveOptions(
   }
 
   public static AdaptiveOptions defaults() {
-    return new AdaptiveOptions(FreezeCap.parse(DEFAULT_CAP), 1, 2, 2, 0.9, 0.25);
+    return new AdaptiveOptions(FreezeCap.parse(DEFAULT_CAP), 256, 1, 2, 2, 0.9, 0.25);
+  }
+
+  public AdaptiveOptions withLeastTokens(int tokens) {
+    return new AdaptiveOptions(cap, tokens, keepMass, sketchBits, recallInterval, carry, margin);
   }
 
   public AdaptiveOptions withCap(FreezeCap other) {
-    return new AdaptiveOptions(other, keepMass, sketchBits, recallInterval, carry, margin);
+    return new AdaptiveOptions(
+        other, leastTokens, keepMass, sketchBits, recallInterval, carry, margin);
   }
 }

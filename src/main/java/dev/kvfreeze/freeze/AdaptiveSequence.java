@@ -46,7 +46,8 @@ final class AdaptiveSequence implements SequencePolicy {
 
   /** Active tokens that the cap allows, mean over the heads; never less than what must stay. */
   static double budgetTokens(PolicyOptions options, CacheShape shape, int length) {
-    double least = options.sinkTokens() + options.recentTokens() + 3.0 * shape.pageTokens();
+    double needed = options.sinkTokens() + options.recentTokens() + 3.0 * shape.pageTokens();
+    double least = Math.max(needed, options.adaptive().leastTokens());
     return Math.max(least, options.adaptive().cap().activeTokens(length, shape));
   }
 

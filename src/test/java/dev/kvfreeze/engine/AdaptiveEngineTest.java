@@ -92,7 +92,8 @@ class AdaptiveEngineTest {
     PolicyOptions options =
         PolicyOptions.defaults()
             .withPageTokens(pageTokens)
-            .withAdaptive(AdaptiveOptions.defaults().withCap(FreezeCap.parse(cap)));
+            .withAdaptive(
+                AdaptiveOptions.defaults().withLeastTokens(0).withCap(FreezeCap.parse(cap)));
     return new PolicySetup(FreezePolicies.create(policy, options), KvFormat.BF16, pageTokens);
   }
 

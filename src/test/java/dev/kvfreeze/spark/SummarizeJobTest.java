@@ -11,6 +11,7 @@ import java.util.Map;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 import org.apache.spark.sql.Row;
+import org.apache.spark.sql.SparkSession;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -39,6 +40,26 @@ class SummarizeJobTest {
   private Map<String, Row> generationsById() {
     return ResultTables.rows(output, "generations").stream()
         .collect(Collectors.toMap(row -> row.getAs("document_id"), Function.identity()));
+  }
+
+  @Test
+  void aParquetTableIsReadByItsColumns() throws IOException {
+    SparkSession spark =
+        SparkSession.builder().master("local[1]").config("spark.ui.enabled", "false").getOrCreate();
+    try {
+      spark
+          .sql(
+              "select 'one' as name, 'some text' as body, 1 as other union all select 'two', null, 2")
+          .write()
+          .parquet(input.resolve("table").toString());
+    } finally {
+      spark.stop();
+    }
+    input = input.resolve("table");
+    JobResult result = summarize("--id-column", "name", "--text-column", "body");
+    assertThat(result.exitCode()).as(result.errors()).isEqualTo(3);
+    assertThat(generationsById().get("one").<String>getAs("status")).isEqualTo("ok");
+    assertThat(generationsById().get("two").<String>getAs("error_message")).isNotBlank();
   }
 
   @Test

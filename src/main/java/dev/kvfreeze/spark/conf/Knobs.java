@@ -311,6 +311,7 @@ public final class Knobs {
             PolicyKnobs.HISTORY,
             PolicyKnobs.SOFTNESS,
             PolicyKnobs.CAP,
+            PolicyKnobs.LEAST_TOKENS,
             PolicyKnobs.KEEP_MASS,
             PolicyKnobs.SKETCH_BITS,
             PolicyKnobs.RECALL_INTERVAL,

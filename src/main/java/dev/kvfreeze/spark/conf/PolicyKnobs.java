@@ -72,6 +72,16 @@ public final class PolicyKnobs {
                   + " bytes (sketches included), or active tokens, constant or growing with the"
                   + " square root of the length.")
           .readBy("adaptive", "h2o", "random", "snapkv");
+  public static final Knob<Integer> LEAST_TOKENS =
+      Knob.of(
+              "policy.leastTokens",
+              KnobTypes.integer(0, 1 << 20),
+              "tokens",
+              Integer.toString(ADAPTIVE_DEFAULTS.leastTokens()),
+              RESULT,
+              "Active tokens that the cap never goes below: a share of a short context would leave"
+                  + " nothing to choose from.")
+          .readBy("adaptive", "h2o", "random", "snapkv");
   public static final Knob<Double> KEEP_MASS =
       Knob.of(
               "policy.keepMass",

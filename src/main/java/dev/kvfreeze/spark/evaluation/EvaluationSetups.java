@@ -51,11 +51,14 @@ final class EvaluationSetups {
     CacheShape shape =
         new CacheShape(spec.layers().size(), spec.kvHeads(), page, layout.pageBytes(), 0);
     int recent =
-        (int) Math.max(1, cap.activeTokens(length, shape) - options.sinkTokens() - 2 * page);
+        (int)
+            Math.max(
+                options.adaptive().leastTokens(),
+                cap.activeTokens(length, shape) - options.sinkTokens() - 2 * page);
     return new PolicyOptions(
         page,
         options.sinkTokens(),
-        recent,
+        Math.max(1, recent),
         options.threshold(),
         options.historySteps(),
         options.softness(),
