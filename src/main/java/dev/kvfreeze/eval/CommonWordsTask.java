@@ -36,6 +36,12 @@ public final class CommonWordsTask implements EvaluationTask {
     return 120;
   }
 
+  /** Ten words 30 times each, and the worked example. */
+  @Override
+  public int leastLength() {
+    return 4096;
+  }
+
   @Override
   public EvaluationExample example(ExampleSize size, Haystack haystack, long seed) {
     Random random = new Random(seed * 7919 + 29);

@@ -12,6 +12,11 @@ public interface EvaluationTask {
   /** Most tokens that the model may answer with. */
   int answerTokens();
 
+  /** Tokens below which there is no example with any tokenizer in use. */
+  default int leastLength() {
+    return 512;
+  }
+
   /** Makes an example of at most {@code size.tokens()} tokens; the same for the same seed. */
   EvaluationExample example(ExampleSize size, Haystack haystack, long seed);
 

@@ -17,8 +17,16 @@ public record ExampleSize(int tokens, ToIntFunction<String> count) {
    * The most units of filling with which an example still fits, at least {@code least}.
    *
    * @param text of the example with so many units
+   * @throws IllegalArgumentException when not even the least fits
    */
   public int mostUnits(int least, int most, IntFunction<String> text) {
+    int needed = count.applyAsInt(text.apply(least)) + TEMPLATE_TOKENS;
+    if (needed > tokens) {
+      throw new IllegalArgumentException(
+          "the shortest example has %d tokens without the answer, %d were asked for; choose longer"
+                  .formatted(needed, tokens)
+              + " --lengths");
+    }
     int fits = least;
     int tooMany = most + 1;
     while (tooMany - fits > 1) {

@@ -26,6 +26,10 @@ enum EvaluationSuite {
     this.samples = samples;
   }
 
+  private static int leastLength(String task) {
+    return task.equals(EvaluationItem.PERPLEXITY) ? 0 : EvaluationTasks.of(task).leastLength();
+  }
+
   /** The suite of a name, in any case. */
   static EvaluationSuite named(String name) {
     for (EvaluationSuite suite : values()) {
@@ -58,6 +62,9 @@ enum EvaluationSuite {
       for (String task : tasks == null ? this.tasks : tasks) {
         if (!task.equals(EvaluationItem.PERPLEXITY)) {
           EvaluationTasks.of(task);
+        }
+        if (tasks == null && length < leastLength(task)) {
+          continue;
         }
         boolean grid = task.equals("needle_grid") && tasks == null;
         int count = grid ? PasskeyTask.DEPTHS : samples == 0 ? this.samples : samples;
