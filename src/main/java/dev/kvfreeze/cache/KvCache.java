@@ -55,8 +55,7 @@ public final class KvCache implements AutoCloseable {
   }
 
   /** The sizes of a sequence's cache under a policy. */
-  public static CacheShape shape(
-      FreezePolicy policy, PageLayout layout, int layers, int kvHeads) {
+  public static CacheShape shape(FreezePolicy policy, PageLayout layout, int layers, int kvHeads) {
     int planes = policy.sketchPlanes();
     int summary = planes == 0 ? 0 : KeySketches.bytesPerToken(layout.headSize(), planes);
     if (policy.estimates() == PageEstimates.BOXES) {

@@ -55,11 +55,7 @@ public final class PageChoices {
     int width = shape.groupSize() * shape.headSize();
     for (int head = 0; head < cache.kvHeads; head++) {
       tables[layer * cache.kvHeads + head].boxes.score(
-          queries,
-          head * width,
-          shape.groupSize(),
-          shape.scale(),
-          firstVisible / cache.pageTokens);
+          queries, head * width, shape.groupSize(), shape.scale(), firstVisible / cache.pageTokens);
     }
     owner.recall(layer);
   }

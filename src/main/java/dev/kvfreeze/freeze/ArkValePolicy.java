@@ -62,8 +62,7 @@ public final class ArkValePolicy implements FreezePolicy {
     @Override
     public boolean streams(int tokens) {
       return !(options.adaptive().cap() instanceof FreezeCap.None)
-          && tokens + shape.pageTokens()
-              > AdaptiveSequence.budgetTokens(options, shape, tokens);
+          && tokens + shape.pageTokens() > AdaptiveSequence.budgetTokens(options, shape, tokens);
     }
 
     @Override

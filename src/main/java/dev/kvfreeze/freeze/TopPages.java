@@ -28,7 +28,7 @@ final class TopPages {
     }
     Arrays.fill(chosen, 0, pages, true);
     int room = (int) (budgetTokens / view.pageTokens()) - (pages - candidates);
-    if (candidates <= Math.max(0, room)) {
+    if (candidates <= Math.max(0, room) || budgetTokens >= view.length()) {
       return chosen;
     }
     for (int i = 0; i < candidates; i++) {

@@ -19,7 +19,16 @@ public final class PolicyKnobs {
               Integer.toString(POLICY_DEFAULTS.sinkTokens()),
               RESULT,
               "First tokens of a document that are never frozen (attention sinks).")
-          .readBy("adaptive", "arkvale", "h2o", "oracle", "paper", "quest", "random", "snapkv", "window");
+          .readBy(
+              "adaptive",
+              "arkvale",
+              "h2o",
+              "oracle",
+              "paper",
+              "quest",
+              "random",
+              "snapkv",
+              "window");
   public static final Knob<Integer> RECENT_TOKENS =
       Knob.of(
               "policy.recentTokens",
@@ -28,7 +37,16 @@ public final class PolicyKnobs {
               Integer.toString(POLICY_DEFAULTS.recentTokens()),
               RESULT,
               "Newest tokens that are never frozen: the sliding window K.")
-          .readBy("adaptive", "arkvale", "h2o", "oracle", "paper", "quest", "random", "snapkv", "window");
+          .readBy(
+              "adaptive",
+              "arkvale",
+              "h2o",
+              "oracle",
+              "paper",
+              "quest",
+              "random",
+              "snapkv",
+              "window");
   public static final Knob<Double> TAU =
       Knob.of(
               "policy.tau",
