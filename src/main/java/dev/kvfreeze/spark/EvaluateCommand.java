@@ -18,7 +18,7 @@ import picocli.CommandLine.Option;
     name = "evaluate",
     description =
         "Compares cache policies with the full cache: RULER's tasks, passkey, needle grid,"
-            + " perplexity.",
+            + " summaries, perplexity.",
     mixinStandardHelpOptions = true,
     sortOptions = false,
     footer = ExitCodes.TEXT)

@@ -2,6 +2,9 @@ package dev.kvfreeze.spark.evaluation;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.kvfreeze.eval.Haystack;
+import dev.kvfreeze.model.LanguageModel;
+import dev.kvfreeze.model.LanguageModels;
 import dev.kvfreeze.model.ModelFileException;
 import dev.kvfreeze.spark.conf.ConfFiles;
 import dev.kvfreeze.spark.conf.ConfigurationException;
@@ -16,6 +19,7 @@ import dev.kvfreeze.spark.output.OutputFolder;
 import dev.kvfreeze.spark.output.OutputLock;
 import dev.kvfreeze.spark.output.OutputSchemas;
 import dev.kvfreeze.spark.plugin.EngineFactory;
+import dev.kvfreeze.spark.plugin.ModelFiles;
 import dev.kvfreeze.spark.plugin.ModelIdentity;
 import java.io.IOException;
 import java.time.Instant;
@@ -104,6 +108,11 @@ public final class EvaluationJob {
       throw new ConfigurationException(
           "no length fits the model's context of %d tokens; choose shorter --lengths"
               .formatted(model.contextLength()));
+    }
+    if (items.stream().anyMatch(LengthCheck::mayBeTooShort)) {
+      try (LanguageModel opened = LanguageModels.open(ModelFiles.find(first, hadoop))) {
+        LengthCheck.check(items, opened.tokenizer(), new Haystack(ExecutorTrials.prose()));
+      }
     }
     conf.setIfMissing("spark.master", "local[*]");
     conf.setIfMissing("spark.app.name", "kvfreeze evaluate");

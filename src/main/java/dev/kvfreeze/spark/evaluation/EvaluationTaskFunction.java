@@ -29,6 +29,9 @@ final class EvaluationTaskFunction implements FlatMapFunction<Iterator<Evaluatio
   /** Tokens fed to measure perplexity. */
   private static final int FED_TOKENS = 128;
 
+  /** Tokens of the shortest text: as many read as fed. */
+  static final int LEAST_TEXT_TOKENS = 2 * FED_TOKENS;
+
   private final EvaluationRun run;
 
   /** Policies that have answered an example before. */
@@ -114,7 +117,7 @@ final class EvaluationTaskFunction implements FlatMapFunction<Iterator<Evaluatio
 
   /** A stretch of prose; each seed another one. */
   private static int[] tokens(EvaluationItem item, ExecutorTrials executor) {
-    List<String> texts = executor.prose();
+    List<String> texts = executor.texts();
     int text = (int) Math.floorMod(item.seed(), (long) texts.size());
     StringBuilder prose = new StringBuilder(texts.get(text));
     for (int next = 1; next < texts.size(); next++) {
