@@ -103,13 +103,14 @@ public final class KernelSelfCheck {
             call -> scalar.multiplyTile(weight, 0, x, 0, out, 0, scratch)),
         new Candidate(
             type + " panel",
-            call -> vector.dequantize(weight, 0, 0, 8, panel, scratch),
-            call -> scalar.dequantize(weight, 0, 0, 8, panel, scratch)),
+            call -> vector.dequantize(weight, 0, 0, 8, panel, 0, scratch),
+            call -> scalar.dequantize(weight, 0, 0, 8, panel, 0, scratch)),
         new Candidate(
             type + " product",
-            call -> vector.multiplyPanel(x, 0, weight.columns(), 1 + call % 8, panel, 256, out, 0),
             call ->
-                scalar.multiplyPanel(x, 0, weight.columns(), 1 + call % 8, panel, 256, out, 0)));
+                vector.multiplyPanel(x, 0, weight.columns(), 1 + call % 8, panel, 0, 256, out, 0),
+            call ->
+                scalar.multiplyPanel(x, 0, weight.columns(), 1 + call % 8, panel, 0, 256, out, 0)));
   }
 
   /** Runs a kernel until a series of calls allocates nothing, or the time is up. */

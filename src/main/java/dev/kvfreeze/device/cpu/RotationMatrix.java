@@ -48,7 +48,7 @@ final class RotationMatrix {
    * #paddedRows} and {@link AttentionKernels#SLACK} more.
    */
   void rotate(AttentionKernels kernels, float[] x, int rows, float[] to) {
-    kernels.multiply(x, size, columns, stride, to, stride, paddedRows(rows), stride, size);
+    kernels.multiply(x, size, columns, 0, stride, to, stride, paddedRows(rows), stride, size);
   }
 
   private static double[][] orthonormal(int size) {
