@@ -117,11 +117,12 @@ public final class EngineBenchmark implements Callable<Integer> {
       System.out.printf(
           Locale.ROOT,
           "{\"engine\":\"kvfreeze\",\"java\":\"%s\",\"provider\":\"%s\",\"device\":\"%s\","
-              + "\"model\":\"%s\",\"policy\":\"%s\",\"threads\":%d,\"batch\":%d,\"load_ms\":%.1f,"
+              + "\"kernel_check\":\"%s\",\"model\":\"%s\",\"policy\":\"%s\",\"threads\":%d,\"batch\":%d,\"load_ms\":%.1f,"
               + "\"prefill\":%s,\"decode\":%s}%n",
           System.getProperty("java.version"),
           engine.device().provider(),
           engine.device().device(),
+          engine.kernelCheck().replace('"', '\''),
           model.name(),
           policy,
           threads,
