@@ -12,7 +12,7 @@ import pathlib
 import sys
 import time
 
-from llama_cpp_session import Session, description
+from llama_cpp_session import Session
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 MARK = "\ue000document\ue001"
@@ -81,6 +81,7 @@ def main():
     start = time.perf_counter()
     with Session(arguments.model, arguments.threads, arguments.context) as session:
         session.open_context(arguments.flash_attention == "on")
+        description = session.description()
         load_ms = (time.perf_counter() - start) * 1000
         prompt = Prompt(session, arguments.prompt, session.context_tokens - arguments.max_new_tokens)
         totals = {"prompt_tokens": 0, "generated_tokens": 0, "prefill_ms": 0.0, "decode_ms": 0.0}
@@ -101,7 +102,7 @@ def main():
         seconds = time.perf_counter() - start
     if output:
         output.close()
-    result = {**description(), "model": pathlib.Path(arguments.model).stem, "threads": arguments.threads}
+    result = {**description, "model": pathlib.Path(arguments.model).stem, "threads": arguments.threads}
     result |= {"documents": len(files), "seconds": round(seconds, 2), "load_ms": round(load_ms, 1)}
     result |= {key: round(value, 1) for key, value in totals.items()}
     result["documents_per_hour"] = round(len(files) * 3600 / seconds, 1)

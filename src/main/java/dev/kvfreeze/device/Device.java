@@ -2,6 +2,7 @@ package dev.kvfreeze.device;
 
 import dev.kvfreeze.model.AttentionShape;
 import dev.kvfreeze.model.GateActivation;
+import dev.kvfreeze.model.ModelSpec;
 import dev.kvfreeze.model.Rope;
 import dev.kvfreeze.model.tensor.TensorData;
 import java.util.List;
@@ -12,6 +13,21 @@ import java.util.List;
  */
 public interface Device extends AutoCloseable {
   DeviceInfo info();
+
+  /**
+   * Runs each kernel that the model needs for a moment, at most about a second in all, to see
+   * whether it works at full speed; later steps may be watched as well.
+   *
+   * @param sketchPlanes bits a dimension of the keys' sketches, 0 for none
+   */
+  default void checkKernels(ModelSpec spec, PageLayout layout, int sketchPlanes) {}
+
+  /**
+   * What is known of it; begins with {@code good}, or says what is slow and the remedy. Any thread.
+   */
+  default String kernelCheck() {
+    return "good: nothing to check";
+  }
 
   /**
    * Makes a weight resident. Quantised types stay quantised.

@@ -77,6 +77,11 @@ final class BatchEngine implements Engine {
   }
 
   @Override
+  public String kernelCheck() {
+    return device.kernelCheck();
+  }
+
+  @Override
   public String policyName() {
     return policy.name();
   }
@@ -184,6 +189,8 @@ final class BatchEngine implements Engine {
   private void run() {
     Throwable reason = new IllegalStateException("the engine was closed");
     try {
+      // Beside whatever the caller still prepares; the first document waits for what is left.
+      device.checkKernels(model.spec(), cache.memory().layout(), policy.sketchPlanes());
       while (waitForWork()) {
         loop.step(this::poll, this::requeue);
       }

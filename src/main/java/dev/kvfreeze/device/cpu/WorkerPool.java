@@ -54,6 +54,15 @@ public final class WorkerPool implements AutoCloseable {
     }
   }
 
+  /** Bytes that the pool's own threads have allocated so far; the calling one is left out. */
+  long allocatedBytes() {
+    long bytes = 0;
+    for (Worker worker : workers) {
+      bytes += KernelSelfCheck.allocatedBytes(worker.getId());
+    }
+    return bytes;
+  }
+
   /** Threads that compute, the calling one included. */
   public int threads() {
     return workers.length + 1;

@@ -188,9 +188,10 @@ public final class ExecutorEngine implements AutoCloseable {
   }
 
   ExecutorMessage.Progress progress() {
+    Engine opened = engine.isDone() && !engine.isCompletedExceptionally() ? engine.join() : null;
     ProgressSnapshot snapshot =
-        engine.isDone() && !engine.isCompletedExceptionally()
-            ? engine.join().progress()
+        opened != null
+            ? opened.progress()
             : new ProgressSnapshot(0, 0, 0, 0, 0, 0, settings.value(Knobs.POOL_BYTES), 0);
     return new ExecutorMessage.Progress(
         executorId,
@@ -204,7 +205,8 @@ public final class ExecutorEngine implements AutoCloseable {
         snapshot.residentKvBytes(),
         snapshot.poolBytes(),
         snapshot.coldKvBytes(),
-        lastFailure.get());
+        lastFailure.get(),
+        opened == null ? null : opened.kernelCheck());
   }
 
   /** Closes the engine and its model; a second call does nothing. */
