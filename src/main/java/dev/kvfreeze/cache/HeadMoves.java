@@ -85,7 +85,7 @@ final class HeadMoves implements HeadView, PageMover {
   public void freeze(int page) {
     HeadTable head = table;
     boolean full = (page + 1L) * pageTokens <= owner.length();
-    boolean findable = head.sketches == null || page < head.sketches.pages;
+    boolean findable = page < head.findable(head.count);
     if (!full || !findable || head.slots[page] < 0 || !owner.backUp(head, page)) {
       return;
     }
@@ -106,5 +106,22 @@ final class HeadMoves implements HeadView, PageMover {
       return;
     }
     owner.thaw(table, page);
+  }
+
+  @Override
+  public void exclude(int page) {
+    boolean full = (page + 1L) * pageTokens <= owner.length();
+    if (full && table.slots[page] >= 0 && !table.excluded(page)) {
+      table.setExcluded(page, true);
+      owner.excludedPages++;
+    }
+  }
+
+  @Override
+  public void include(int page) {
+    if (table.excluded(page)) {
+      table.setExcluded(page, false);
+      owner.excludedPages--;
+    }
   }
 }

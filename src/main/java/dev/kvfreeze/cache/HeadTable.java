@@ -22,10 +22,16 @@ final class HeadTable {
   /** Sketches of its first pages, or null when the policy wants none. */
   final KeySketches sketches;
 
+  /** Boxes of its first pages, or null when the policy wants none. */
+  final KeyBoxes boxes;
+
   final HeadPages pages = new HeadPages();
   int count;
   int[] slots = new int[16];
   long[] handles = new long[16];
+
+  /** Active pages that are left out of the attention. */
+  private boolean[] excluded = new boolean[16];
 
   /** Index in {@link #pages} of each page that was active when the list was last rebuilt. */
   private int[] listed = new int[16];
@@ -33,9 +39,10 @@ final class HeadTable {
   /** First logical page that moved since the list was rebuilt. */
   private int firstMoved = Integer.MAX_VALUE;
 
-  HeadTable(int layer, KeySketches sketches) {
+  HeadTable(int layer, KeySketches sketches, KeyBoxes boxes) {
     this.layer = layer;
     this.sketches = sketches;
+    this.boxes = boxes;
   }
 
   /** Adds a page that has no slot yet. */
@@ -44,6 +51,7 @@ final class HeadTable {
     slots[count] = NONE;
     handles[count] = NONE;
     listed[count] = NONE;
+    excluded[count] = false;
     moved(count);
     count++;
   }
@@ -53,6 +61,7 @@ final class HeadTable {
       slots = Arrays.copyOf(slots, 2 * count);
       handles = Arrays.copyOf(handles, 2 * count);
       listed = Arrays.copyOf(listed, 2 * count);
+      excluded = Arrays.copyOf(excluded, 2 * count);
     }
   }
 
@@ -67,6 +76,7 @@ final class HeadTable {
     pages.firstPositions[index] = firstPosition;
     pages.mass[index] = 0;
     listed[count] = index;
+    excluded[count] = false;
     pages.count = index + 1;
     count++;
   }
@@ -93,8 +103,51 @@ final class HeadTable {
     }
   }
 
+  /** By sketches, by boxes, or the attention that was measured. */
   float estimate(int page) {
-    return sketches != null && page < sketches.pages ? sketches.mass[page] : 0;
+    if (sketches != null) {
+      return page < sketches.pages ? sketches.mass[page] : 0;
+    }
+    return boxes != null ? boxes.estimate(page) : mass(page);
+  }
+
+  /** Of the first {@code full} pages those that can be found again once they are frozen. */
+  int findable(int full) {
+    int found = sketches == null ? full : Math.min(full, sketches.pages);
+    return boxes == null ? found : Math.min(found, boxes.pages());
+  }
+
+  boolean excluded(int page) {
+    return excluded[page];
+  }
+
+  void setExcluded(int page, boolean value) {
+    excluded[page] = value;
+    moved(page);
+  }
+
+  /** Bytes of what stays of frozen pages. */
+  long summaryBytes() {
+    return (sketches == null ? 0 : sketches.bytes()) + (boxes == null ? 0 : boxes.bytes());
+  }
+
+  /** Forgets what stays of pages from {@code page} on. */
+  void cutSummaries(int page) {
+    if (sketches != null) {
+      sketches.cut(page);
+    }
+    if (boxes != null) {
+      boxes.cut(page);
+    }
+  }
+
+  void releaseSummaries() {
+    if (sketches != null) {
+      sketches.release();
+    }
+    if (boxes != null) {
+      boxes.release();
+    }
   }
 
   void moved(int page) {
@@ -123,7 +176,7 @@ final class HeadTable {
     pages.ensure(index + count - start);
     for (int page = start; page < count; page++) {
       int slot = slots[page];
-      if (slot < 0) {
+      if (slot < 0 || excluded[page]) {
         listed[page] = NONE;
         continue;
       }

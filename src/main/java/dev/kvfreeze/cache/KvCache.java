@@ -1,9 +1,11 @@
 package dev.kvfreeze.cache;
 
 import dev.kvfreeze.device.KeySketches;
+import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.device.PageMemory;
 import dev.kvfreeze.freeze.CacheShape;
 import dev.kvfreeze.freeze.FreezePolicy;
+import dev.kvfreeze.freeze.PageEstimates;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.Set;
@@ -48,15 +50,18 @@ public final class KvCache implements AutoCloseable {
     this.kvHeads = kvHeads;
     this.pageTokens = memory.layout().pageTokens();
     this.pageBytes = memory.layout().pageBytes();
-    int planes = policy.sketchPlanes();
-    this.shape =
-        new CacheShape(
-            layers,
-            kvHeads,
-            pageTokens,
-            pageBytes,
-            planes == 0 ? 0 : KeySketches.bytesPerToken(memory.layout().headSize(), planes));
+    this.shape = shape(policy, memory.layout(), layers, kvHeads);
     this.staging = new int[memory.layout().wordsPerPage()];
+  }
+
+  /** The sizes of a sequence's cache under a policy. */
+  public static CacheShape shape(FreezePolicy policy, PageLayout layout, int layers, int kvHeads) {
+    int planes = policy.sketchPlanes();
+    int summary = planes == 0 ? 0 : KeySketches.bytesPerToken(layout.headSize(), planes);
+    if (policy.estimates() == PageEstimates.BOXES) {
+      summary = KeyBoxes.bytesPerToken(layout);
+    }
+    return new CacheShape(layers, kvHeads, layout.pageTokens(), layout.pageBytes(), summary);
   }
 
   /** An empty sequence; {@code id} names the document in messages. */
@@ -110,8 +115,14 @@ public final class KvCache implements AutoCloseable {
 
   /** Empty sketches of a head, or null when the policy wants none. */
   KeySketches newSketches() {
-    int planes = policy.sketchPlanes();
-    return planes == 0 ? null : new KeySketches(memory.layout().headSize(), pageTokens, planes);
+    return policy.estimates() == PageEstimates.SKETCHES
+        ? new KeySketches(memory.layout().headSize(), pageTokens, policy.sketchPlanes())
+        : null;
+  }
+
+  /** Empty boxes of a head, or null when the policy wants none. */
+  KeyBoxes newBoxes() {
+    return policy.estimates() == PageEstimates.BOXES ? new KeyBoxes(memory.layout()) : null;
   }
 
   long pagesFor(int tokens) {

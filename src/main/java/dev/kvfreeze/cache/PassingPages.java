@@ -82,7 +82,7 @@ final class PassingPages {
         owner.moves.look(table);
         owner.policy.observe(i, kind, owner.moves);
       }
-      int findable = table.sketches == null ? full : Math.min(full, table.sketches.pages);
+      int findable = table.findable(full);
       for (int page = 0; page < findable; page++) {
         if (table.slots[page] >= 0 && owner.backUp(table, page)) {
           cache.pool.release(table.slots[page]);
@@ -106,7 +106,7 @@ final class PassingPages {
   long sketchBytes() {
     long bytes = 0;
     for (HeadTable table : tables) {
-      bytes += table.sketches == null ? 0 : table.sketches.bytes();
+      bytes += table.summaryBytes();
     }
     return bytes;
   }

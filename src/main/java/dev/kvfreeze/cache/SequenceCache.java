@@ -25,12 +25,17 @@ public final class SequenceCache implements AutoCloseable {
   private final boolean mayFreeze;
   final SequencePolicy policy;
   private final PassingPages passing;
+  private final PageChoices choices;
   int length;
 
   /** Logical pages below this were offered to the cold store when they filled. */
   int offered;
 
   long frozenPages;
+
+  /** On the device, but left out of the attention. */
+  long excludedPages;
+
   private long coldPages;
   long frozenTotal;
   private long thawedTotal;
@@ -56,10 +61,11 @@ public final class SequenceCache implements AutoCloseable {
     this.pages = new HeadPages[cache.layers][cache.kvHeads];
     for (int i = 0; i < tables.length; i++) {
       int layer = i / cache.kvHeads;
-      tables[i] = new HeadTable(layer, cache.newSketches());
+      tables[i] = new HeadTable(layer, cache.newSketches(), cache.newBoxes());
       pages[layer][i % cache.kvHeads] = tables[i].pages;
     }
     this.passing = new PassingPages(this, cache, tables);
+    this.choices = new PageChoices(this, cache, tables);
   }
 
   /** Tokens in the sequence, those of the present forward pass included. */
@@ -147,6 +153,7 @@ public final class SequenceCache implements AutoCloseable {
 
   /** After the attention of a layer: while a prompt passes through, its pages leave again. */
   public void closeLayer(int layer, StepKind kind) {
+    choices.boxFilled(layer);
     if (passing.active) {
       passing.close(layer, kind);
     }
@@ -157,6 +164,11 @@ public final class SequenceCache implements AutoCloseable {
     return frozenPages > 0
         && tables[layer * cache.kvHeads].sketches != null
         && policy.wantsEstimates(layer);
+  }
+
+  /** Where a policy chooses the pages of every decode step itself: see {@link PageChoices}. */
+  public PageChoices choices() {
+    return choices;
   }
 
   /** The sketches of a layer by KV head. */
@@ -293,6 +305,7 @@ public final class SequenceCache implements AutoCloseable {
       throw new IllegalArgumentException(
           id + ": cannot truncate " + length + " tokens to " + newLength);
     }
+    choices.includeAll();
     int keep = (int) cache.pagesFor(newLength);
     int full = newLength / pageTokens;
     requireTailSlots(keep, full);
@@ -310,9 +323,7 @@ public final class SequenceCache implements AutoCloseable {
         forget(table, full);
         table.moved(full);
       }
-      if (table.sketches != null) {
-        table.sketches.cut(full);
-      }
+      table.cutSummaries(full);
       table.relist(pageTokens, newLength);
     }
     policy.truncate(full);
@@ -370,10 +381,11 @@ public final class SequenceCache implements AutoCloseable {
   public CacheUsage usage() {
     long activePages = (long) pageCount() * tables.length - frozenPages;
     double frozenTokens = (double) frozenPages * pageTokens / tables.length;
+    double excludedTokens = (double) excludedPages * pageTokens / tables.length;
     return new CacheUsage(
         activePages,
         frozenPages,
-        length - frozenTokens,
+        length - frozenTokens - excludedTokens,
         frozenTokens,
         activePages * cache.pageBytes + sketchBytes(),
         coldPages * cache.pageBytes,
@@ -414,12 +426,11 @@ public final class SequenceCache implements AutoCloseable {
       }
       table.cut(0);
       table.relist(pageTokens, 0);
-      if (table.sketches != null) {
-        table.sketches.release();
-      }
+      table.releaseSummaries();
     }
     length = 0;
     offered = 0;
+    excludedPages = 0;
     closed = true;
     cache.closed(this);
   }

@@ -6,7 +6,6 @@ import dev.kvfreeze.cache.PrefilledContext;
 import dev.kvfreeze.cache.SequenceCache;
 import dev.kvfreeze.device.Device;
 import dev.kvfreeze.device.DeviceInfo;
-import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.freeze.CacheShape;
@@ -197,10 +196,9 @@ public final class PolicyTrials implements AutoCloseable {
   private KvCache cache(FreezePolicy policy, PageLayout layout, int tokens) {
     ModelSpec spec = model.spec();
     long pages = (long) tokens / layout.pageTokens() + 3;
-    int planes = policy.sketchPlanes();
-    long sketch = planes == 0 ? 0 : KeySketches.bytesPerToken(layout.headSize(), planes);
-    long heads = (long) spec.layers().size() * spec.kvHeads();
-    long bytes = pages * heads * (layout.pageBytes() + layout.pageTokens() * sketch);
+    CacheShape shape = KvCache.shape(policy, layout, spec.layers().size(), spec.kvHeads());
+    long summaryBytes = (long) layout.pageTokens() * shape.sketchBytesPerToken();
+    long bytes = pages * shape.heads() * (layout.pageBytes() + summaryBytes);
     return new KvCache(
         device.pageMemory(layout, bytes),
         new HostColdStore(layout.wordsPerPage(), COLD_BYTES),

@@ -1,5 +1,6 @@
 package dev.kvfreeze.engine;
 
+import dev.kvfreeze.cache.PageChoices;
 import dev.kvfreeze.cache.SequenceCache;
 import dev.kvfreeze.device.Activations;
 import dev.kvfreeze.device.AttentionSegment;
@@ -229,6 +230,8 @@ public final class Transformer {
       SequenceCache cache = slices.get(row).cache();
       if (cache.wantsEstimates(layer)) {
         scored.add(new SketchSegment(row, slices.get(row).firstPosition(), cache.sketches(layer)));
+      } else if (cache.choices().wanted(layer)) {
+        choosePages(layer, shape, row, slices.get(row));
       }
     }
     if (scored.isEmpty()) {
@@ -237,6 +240,23 @@ public final class Transformer {
     device.scoreSketches(query, shape, scored);
     for (SketchSegment segment : scored) {
       slices.get(segment.row()).cache().recall(layer);
+    }
+  }
+
+  /** For baselines: the pages of this step by their boxes, or by the attention over all of them. */
+  private void choosePages(int layer, AttentionShape shape, int row, ForwardSlice slice) {
+    PageChoices choices = slice.cache().choices();
+    if (choices.byAttention()) {
+      choices.measure(layer);
+      int position = slice.firstPosition();
+      List<AttentionSegment> all =
+          List.of(new AttentionSegment(row, 1, position, slice.cache().pages(layer)));
+      device.attend(query, shape, memory, all, attention);
+      choices.chooseByAttention(layer);
+    } else {
+      float[] queries = new float[spec.heads() * spec.headSize()];
+      device.read(query, row, queries);
+      choices.chooseByBoxes(layer, queries, shape, firstVisible(slice, shape));
     }
   }
 

@@ -22,8 +22,11 @@ public final class EvaluationTasks {
     add(new VariableTrackingTask());
     add(new CommonWordsTask());
     add(new FrequentWordsTask());
+    add(QuestionAnsweringTask.onePassage());
+    add(QuestionAnsweringTask.twoPassages());
     add(PasskeyTask.inNoise());
     add(PasskeyTask.inProse());
+    add(new SummaryTask());
   }
 
   private EvaluationTasks() {}

@@ -1,5 +1,7 @@
 package dev.kvfreeze.eval;
 
+import dev.kvfreeze.model.tokenizer.Tokenizer;
+import dev.kvfreeze.model.tokenizer.Tokenizer.SpecialTokens;
 import java.util.function.IntFunction;
 import java.util.function.ToIntFunction;
 
@@ -12,6 +14,13 @@ import java.util.function.ToIntFunction;
 public record ExampleSize(int tokens, ToIntFunction<String> count) {
   /** Tokens left for a chat template's own text. */
   private static final int TEMPLATE_TOKENS = 64;
+
+  /** What is left of a length when the task's answer has its room. */
+  public static ExampleSize of(EvaluationTask task, int length, Tokenizer tokenizer) {
+    return new ExampleSize(
+        length - task.answerTokens(),
+        text -> tokenizer.encode(text, SpecialTokens.AS_TEXT).length);
+  }
 
   /**
    * The most units of filling with which an example still fits, at least {@code least}.

@@ -6,7 +6,6 @@ import dev.kvfreeze.engine.Generation;
 import dev.kvfreeze.engine.GenerationRequest;
 import dev.kvfreeze.engine.PolicyTrials;
 import dev.kvfreeze.engine.SamplingOptions;
-import dev.kvfreeze.model.tokenizer.Tokenizer.SpecialTokens;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -30,11 +29,8 @@ public final class QuestionTrials {
       long seed,
       List<NamedSetup> setups,
       PolicyTrials.Decision decision) {
-    ExampleSize size =
-        new ExampleSize(
-            length - task.answerTokens(),
-            text -> trials.model().tokenizer().encode(text, SpecialTokens.AS_TEXT).length);
-    EvaluationExample example = task.example(size, haystack, seed);
+    EvaluationExample example =
+        task.example(ExampleSize.of(task, length, trials.model().tokenizer()), haystack, seed);
     QuestionPrompt prompt = QuestionPrompt.of(trials.model(), example);
     PrefilledContext context = trials.read(prompt.context(), KvFormat.BF16);
     GenerationRequest request =
@@ -48,9 +44,11 @@ public final class QuestionTrials {
             prompt.contextTokens());
     List<TrialResult> results = new ArrayList<>();
     int[] control = null;
+    String controlText = null;
     for (NamedSetup setup : setups) {
       Generation generation = trials.generate(setup.setup(), request, context, decision);
       control = control == null ? generation.tokens() : control;
+      controlText = controlText == null ? generation.text() : controlText;
       results.add(
           new TrialResult(
               task.name(),
@@ -59,7 +57,8 @@ public final class QuestionTrials {
               seed,
               setup.label(),
               prompt.tokens().length,
-              task.score(example, generation.text()),
+              task.score(example, generation.text(), controlText),
+              task.reference(example, generation.text()),
               agreement(control, generation.tokens()),
               Double.NaN,
               Double.NaN,

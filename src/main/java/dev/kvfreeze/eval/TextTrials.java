@@ -64,6 +64,7 @@ public final class TextTrials {
               setup.label(),
               read,
               Double.NaN,
+              Double.NaN,
               comparison.agreement(),
               comparison.perplexity(),
               comparison.divergence(),

@@ -12,8 +12,11 @@ public final class FreezePolicies {
 
   static {
     FACTORIES.put(AdaptivePolicy.NAME, AdaptivePolicy::new);
+    FACTORIES.put(ArkValePolicy.NAME, ArkValePolicy::new);
     FACTORIES.put(FullPolicy.NAME, options -> new FullPolicy());
     FACTORIES.put(HeavyHitterPolicy.NAME, HeavyHitterPolicy::new);
+    FACTORIES.put(OraclePolicy.NAME, OraclePolicy::new);
+    FACTORIES.put(QuestPolicy.NAME, QuestPolicy::new);
     FACTORIES.put(RandomPolicy.NAME, RandomPolicy::new);
     FACTORIES.put(SnapKvPolicy.NAME, SnapKvPolicy::new);
     FACTORIES.put(PaperPolicy.NAME, PaperPolicy::new);

@@ -21,6 +21,11 @@ public interface FreezePolicy {
     return 0;
   }
 
+  /** What estimates the pages in decode steps. */
+  default PageEstimates estimates() {
+    return sketchPlanes() > 0 ? PageEstimates.SKETCHES : PageEstimates.NONE;
+  }
+
   /** Tokens at the end of a prompt that are a chunk of their own, to be observed; 0 for any. */
   default int observedTokens() {
     return 0;

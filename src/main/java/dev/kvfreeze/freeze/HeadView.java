@@ -27,7 +27,7 @@ public interface HeadView {
   /** The page at a place of that list; it may have been frozen since. */
   int listedPage(int index);
 
-  /** Whether the page takes part in attention. */
+  /** Whether the page is on the device. */
   boolean active(int page);
 
   /**
@@ -37,9 +37,10 @@ public interface HeadView {
   float mass(int page);
 
   /**
-   * Share of the attention that the sketches promise for a page, active or frozen, in the present
-   * decode step: a softmax over the sketched pages, mean over the query heads of the group. 0 for a
-   * page without a sketch.
+   * Share of the attention that the {@link FreezePolicy#estimates} promise for a page, active or
+   * frozen, in the present decode step: with sketches a softmax over the sketched pages' tokens,
+   * with boxes over the pages' bounds, mean over the query heads of the group. 0 for a page that
+   * has neither.
    */
   float estimate(int page);
 }

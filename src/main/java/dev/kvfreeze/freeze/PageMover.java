@@ -7,4 +7,12 @@ public interface PageMover {
 
   /** Brings a frozen page back; an active page is left as it is. */
   void thaw(int page);
+
+  /** Leaves the page out of the attention until it is included again; it stays on the device. */
+  default void exclude(int page) {
+    throw new UnsupportedOperationException("pages can be frozen here, not excluded");
+  }
+
+  /** Lets a page that was excluded have part in the attention again. */
+  default void include(int page) {}
 }

@@ -18,7 +18,7 @@ import picocli.CommandLine.Option;
     name = "evaluate",
     description =
         "Compares cache policies with the full cache: RULER's tasks, passkey, needle grid,"
-            + " perplexity.",
+            + " summaries, perplexity.",
     mixinStandardHelpOptions = true,
     sortOptions = false,
     footer = ExitCodes.TEXT)
@@ -71,6 +71,15 @@ final class EvaluateCommand implements Callable<Integer> {
   private int samples;
 
   @Option(
+      names = "--first-seed",
+      defaultValue = "0",
+      paramLabel = "N",
+      description =
+          "Of the first example of each task and length, the others follow: examples that no"
+              + " setting was chosen by. Default: ${DEFAULT-VALUE}.")
+  private long firstSeed;
+
+  @Option(
       names = "--question",
       defaultValue = "agnostic",
       paramLabel = "agnostic|aware",
@@ -102,8 +111,13 @@ final class EvaluateCommand implements Callable<Integer> {
     if (threads != null) {
       settings.put(Knobs.THREADS.name(), threads);
     }
+    if (firstSeed < 0) {
+      throw new JobFailure(
+          ExitCode.USAGE, "--first-seed is %d, it must be 0 or more".formatted(firstSeed), null);
+    }
     EvaluationOptions options =
-        new EvaluationOptions(output, suite, tasks, lengths, samples, policies, question, settings);
+        new EvaluationOptions(
+            output, suite, tasks, lengths, samples, firstSeed, policies, question, settings);
     new EvaluationJob(options, new Console(System.err, System.out)).run();
     return 0;
   }

@@ -2,11 +2,15 @@ package dev.kvfreeze.freeze;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
 
 /** One head's pages in plain lists, with moves that can be made to fail. */
 final class TableHead implements HeadView, PageMover {
   final List<Boolean> active = new ArrayList<>();
   final List<Double> tokenMass = new ArrayList<>();
+  final Set<Integer> excluded = new TreeSet<>();
+  double[] estimates = {};
   private final int pageTokens;
   boolean refuseFreeze;
   boolean refuseThaw;
@@ -79,7 +83,7 @@ final class TableHead implements HeadView, PageMover {
 
   @Override
   public float estimate(int page) {
-    return 0;
+    return page < estimates.length ? (float) estimates[page] : 0;
   }
 
   @Override
@@ -120,5 +124,17 @@ final class TableHead implements HeadView, PageMover {
       active.set(page, true);
       thaws++;
     }
+  }
+
+  @Override
+  public void exclude(int page) {
+    if (tokens(page) == pageTokens) {
+      excluded.add(page);
+    }
+  }
+
+  @Override
+  public void include(int page) {
+    excluded.remove(page);
   }
 }

@@ -65,6 +65,75 @@ class EvaluateJobTest {
     assertThat(task.errors()).contains("unknown task 'niah_single'").contains("niah_single_1");
   }
 
+  @Test
+  void refusesLengthsThatCannotHoldAnExampleBeforeAnythingIsBegun() {
+    Path output = folder.resolve("output");
+    for (String[] refused :
+        new String[][] {
+          {"cwe", "1024", "task cwe, length 1024"},
+          {"qa_2", "100", "task qa_2, length 100"},
+          {"perplexity", "128", "task perplexity, length 128"},
+          {"vt", "9000", "length 9000: the model's context has 8192 tokens"}
+        }) {
+      JobResult result =
+          LocalJob.run(
+              "evaluate",
+              "--output",
+              output.toString(),
+              "--model",
+              model(),
+              "--tasks",
+              refused[0],
+              "--lengths",
+              refused[1]);
+      assertThat(result.exitCode()).as(result.errors()).isEqualTo(2);
+      assertThat(result.errors()).contains(refused[2]).contains("--lengths");
+    }
+    assertThat(output.resolve("trials")).doesNotExist();
+  }
+
+  @Test
+  void asksSummariesAndGoesOnWithMorePoliciesAndTheQuestionKnown() {
+    Path output = folder.resolve("output");
+    String[] asked = {
+      "evaluate", "--output", output.toString(), "--model", model(), "--tasks", "qa_1,summary",
+      "--lengths", "1200", "--samples", "1", "--first-seed", "7", "--policies"
+    };
+    JobResult first = LocalJob.run(with(asked, "full;adaptive"));
+    assertThat(first.exitCode()).as(first.errors()).isZero();
+    JobResult second = LocalJob.run(with(asked, "full;adaptive;quest;arkvale;oracle"));
+    assertThat(second.exitCode()).as(second.errors()).isZero();
+    assertThat(second.errors()).contains("2 examples, 0 of them done before");
+    JobResult aware = LocalJob.run(with(asked, "full;adaptive", "--question", "aware"));
+    assertThat(aware.exitCode()).as(aware.errors()).isZero();
+    List<Row> rows = ResultTables.rows(output, "trials");
+    assertThat(rows).hasSize(2 * 5 + 2 * 2);
+    for (Row row : rows) {
+      assertThat(row.<Long>getAs("seed")).isEqualTo(7);
+      String policy = row.getAs("policy");
+      long peak = row.getAs("peak_resident_kv_bytes");
+      long full = row.getAs("full_kv_bytes");
+      if (policy.equals("quest") || policy.equals("oracle")) {
+        assertThat(peak).as("%s frees nothing", policy).isGreaterThanOrEqualTo(full);
+        assertThat(row.<Double>getAs("mean_active_tokens")).isLessThan(600);
+      } else if (!policy.equals("full")) {
+        assertThat(peak).isLessThan(full / 2);
+      }
+      if (row.<String>getAs("task").equals("summary")) {
+        assertThat(row.<Double>getAs("reference")).isBetween(0.0, 100.0);
+        if (policy.equals("full")) {
+          assertThat(row.<Double>getAs("score")).isEqualTo(100.0);
+        }
+      }
+    }
+  }
+
+  private static String[] with(String[] arguments, String... more) {
+    String[] all = java.util.Arrays.copyOf(arguments, arguments.length + more.length);
+    System.arraycopy(more, 0, all, arguments.length, more.length);
+    return all;
+  }
+
   private static JobResult evaluate(Path output, String policies) {
     return LocalJob.run(
         "evaluate",

@@ -19,7 +19,16 @@ public final class PolicyKnobs {
               Integer.toString(POLICY_DEFAULTS.sinkTokens()),
               RESULT,
               "First tokens of a document that are never frozen (attention sinks).")
-          .readBy("adaptive", "h2o", "paper", "random", "snapkv", "window");
+          .readBy(
+              "adaptive",
+              "arkvale",
+              "h2o",
+              "oracle",
+              "paper",
+              "quest",
+              "random",
+              "snapkv",
+              "window");
   public static final Knob<Integer> RECENT_TOKENS =
       Knob.of(
               "policy.recentTokens",
@@ -28,7 +37,16 @@ public final class PolicyKnobs {
               Integer.toString(POLICY_DEFAULTS.recentTokens()),
               RESULT,
               "Newest tokens that are never frozen: the sliding window K.")
-          .readBy("adaptive", "h2o", "paper", "random", "snapkv", "window");
+          .readBy(
+              "adaptive",
+              "arkvale",
+              "h2o",
+              "oracle",
+              "paper",
+              "quest",
+              "random",
+              "snapkv",
+              "window");
   public static final Knob<Double> TAU =
       Knob.of(
               "policy.tau",
@@ -71,7 +89,7 @@ public final class PolicyKnobs {
               "Most that stays on the device of a document: a share of the full cache's bytes or"
                   + " bytes (sketches included), or active tokens, constant or growing with the"
                   + " square root of the length.")
-          .readBy("adaptive", "h2o", "random", "snapkv");
+          .readBy("adaptive", "arkvale", "h2o", "oracle", "quest", "random", "snapkv");
   public static final Knob<Integer> LEAST_TOKENS =
       Knob.of(
               "policy.leastTokens",
@@ -81,7 +99,7 @@ public final class PolicyKnobs {
               RESULT,
               "Active tokens that the cap never goes below: a share of a short context would leave"
                   + " nothing to choose from.")
-          .readBy("adaptive", "h2o", "random", "snapkv");
+          .readBy("adaptive", "arkvale", "h2o", "oracle", "quest", "random", "snapkv");
   public static final Knob<Double> KEEP_MASS =
       Knob.of(
               "policy.keepMass",
@@ -101,7 +119,7 @@ public final class PolicyKnobs {
               Integer.toString(ADAPTIVE_DEFAULTS.sketchBits()),
               RESULT,
               "Bits a dimension of the keys' sketches, by which frozen pages are found again.")
-          .readBy("adaptive");
+          .readBy("adaptive", "oracle");
   public static final Knob<Integer> RECALL_INTERVAL =
       Knob.of(
               "policy.recallInterval",

@@ -2,6 +2,9 @@ package dev.kvfreeze.spark.evaluation;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.kvfreeze.eval.Haystack;
+import dev.kvfreeze.model.LanguageModel;
+import dev.kvfreeze.model.LanguageModels;
 import dev.kvfreeze.model.ModelFileException;
 import dev.kvfreeze.spark.conf.ConfFiles;
 import dev.kvfreeze.spark.conf.ConfigurationException;
@@ -16,6 +19,7 @@ import dev.kvfreeze.spark.output.OutputFolder;
 import dev.kvfreeze.spark.output.OutputLock;
 import dev.kvfreeze.spark.output.OutputSchemas;
 import dev.kvfreeze.spark.plugin.EngineFactory;
+import dev.kvfreeze.spark.plugin.ModelFiles;
 import dev.kvfreeze.spark.plugin.ModelIdentity;
 import java.io.IOException;
 import java.time.Instant;
@@ -94,11 +98,21 @@ public final class EvaluationJob {
             output.path().toString());
     EvaluationSuite suite = EvaluationSuite.named(options.suite());
     List<EvaluationItem> items =
-        suite.items(options.tasks(), options.lengths(), options.samples(), model.contextLength());
+        suite.items(
+            options.tasks(),
+            options.lengths(),
+            options.samples(),
+            options.firstSeed(),
+            model.contextLength());
     if (items.isEmpty()) {
       throw new ConfigurationException(
           "no length fits the model's context of %d tokens; choose shorter --lengths"
               .formatted(model.contextLength()));
+    }
+    if (items.stream().anyMatch(LengthCheck::mayBeTooShort)) {
+      try (LanguageModel opened = LanguageModels.open(ModelFiles.find(first, hadoop))) {
+        LengthCheck.check(items, opened.tokenizer(), new Haystack(ExecutorTrials.prose()));
+      }
     }
     conf.setIfMissing("spark.master", "local[*]");
     conf.setIfMissing("spark.app.name", "kvfreeze evaluate");
@@ -122,28 +136,30 @@ public final class EvaluationJob {
       List<EvaluationItem> items,
       Configuration hadoop)
       throws IOException {
-    Set<EvaluationItem> done = done(spark, run, output);
+    Map<EvaluationItem, Set<String>> answered = answered(spark, run, output);
     List<EvaluationItem> missing = new ArrayList<>(items);
-    missing.removeAll(done);
+    Set<String> all = run.settings().keySet();
+    missing.removeIf(item -> answered.getOrDefault(item, Set.of()).containsAll(all));
     console.say(
         "kvfreeze evaluate: %s, %d policies, %d examples, %d of them done before"
-            .formatted(
-                run.model(), run.settings().size(), items.size(), items.size() - missing.size()));
+            .formatted(run.model(), all.size(), items.size(), items.size() - missing.size()));
     if (missing.isEmpty()) {
       return;
     }
+    HashMap<EvaluationItem, Set<String>> partly = new HashMap<>(answered);
+    partly.keySet().retainAll(missing);
     JavaSparkContext context = new JavaSparkContext(spark.sparkContext());
     context.sc().addSparkListener(new EvaluationProgress(missing.size(), console));
     context
         .parallelize(missing, missing.size())
         .mapPartitions(
             new EvaluationTaskFunction(
-                run, context.broadcast(new SerializableConfiguration(hadoop))))
+                run, partly, context.broadcast(new SerializableConfiguration(hadoop))))
         .collect();
   }
 
-  /** Examples that every policy of this run has answered with the same settings. */
-  private static Set<EvaluationItem> done(
+  /** The policies of this run that have answered an example with the same settings. */
+  private static Map<EvaluationItem, Set<String>> answered(
       SparkSession spark, EvaluationRun run, OutputFolder output) throws IOException {
     Map<EvaluationItem, Set<String>> answered = new HashMap<>();
     for (Row row :
@@ -161,14 +177,7 @@ public final class EvaluationJob {
             .add(policy);
       }
     }
-    Set<EvaluationItem> done = new HashSet<>();
-    answered.forEach(
-        (item, policies) -> {
-          if (policies.containsAll(run.settings().keySet())) {
-            done.add(item);
-          }
-        });
-    return done;
+    return answered;
   }
 
   private static Dataset<Row> trials(SparkSession spark, OutputFolder output) throws IOException {

@@ -9,6 +9,7 @@ import java.util.Map;
  * @param tasks null for the suite's
  * @param lengths null for the suite's
  * @param samples 0 for the suite's
+ * @param firstSeed of the first example of each task and length
  * @param policies the control first
  * @param settings by knob name, for all policies
  */
@@ -18,6 +19,7 @@ public record EvaluationOptions(
     List<String> tasks,
     List<Integer> lengths,
     int samples,
+    long firstSeed,
     String policies,
     String question,
     Map<String, String> settings) {}

@@ -53,11 +53,19 @@ enum EvaluationSuite {
    * @param tasks instead of the suite's, or null
    * @param lengths instead of the suite's, or null
    * @param samples of each task and length, or 0 for the suite's
-   * @param contextLength longer examples are left out
+   * @param firstSeed of the first sample
+   * @param contextLength longer examples of the suite are left out, named lengths refused
    */
   List<EvaluationItem> items(
-      List<String> tasks, List<Integer> lengths, int samples, int contextLength) {
+      List<String> tasks, List<Integer> lengths, int samples, long firstSeed, int contextLength) {
     List<EvaluationItem> items = new ArrayList<>();
+    for (int length : lengths == null ? List.<Integer>of() : lengths) {
+      if (length > contextLength || length < 1) {
+        throw new ConfigurationException(
+            "length %d: the model's context has %d tokens; choose shorter --lengths"
+                .formatted(length, contextLength));
+      }
+    }
     for (int length : lengths == null ? this.lengths : lengths) {
       for (String task : tasks == null ? this.tasks : tasks) {
         if (!task.equals(EvaluationItem.PERPLEXITY)) {
@@ -68,8 +76,8 @@ enum EvaluationSuite {
         }
         boolean grid = task.equals("needle_grid") && tasks == null;
         int count = grid ? PasskeyTask.DEPTHS : samples == 0 ? this.samples : samples;
-        for (int seed = 0; seed < count && length <= contextLength; seed++) {
-          items.add(new EvaluationItem(task, length, seed));
+        for (int sample = 0; sample < count && length <= contextLength; sample++) {
+          items.add(new EvaluationItem(task, length, firstSeed + sample));
         }
       }
     }

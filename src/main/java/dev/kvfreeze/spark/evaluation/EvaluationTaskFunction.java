@@ -14,8 +14,10 @@ import dev.kvfreeze.spark.output.TableRow;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Set;
 import org.apache.spark.api.java.function.FlatMapFunction;
 import org.apache.spark.broadcast.Broadcast;
 import org.apache.spark.util.SerializableConfiguration;
@@ -27,11 +29,22 @@ final class EvaluationTaskFunction implements FlatMapFunction<Iterator<Evaluatio
   /** Tokens fed to measure perplexity. */
   private static final int FED_TOKENS = 128;
 
+  /** Tokens of the shortest text: as many read as fed. */
+  static final int LEAST_TEXT_TOKENS = 2 * FED_TOKENS;
+
   private final EvaluationRun run;
+
+  /** Policies that have answered an example before. */
+  private final HashMap<EvaluationItem, Set<String>> answered;
+
   private final Broadcast<SerializableConfiguration> hadoop;
 
-  EvaluationTaskFunction(EvaluationRun run, Broadcast<SerializableConfiguration> hadoop) {
+  EvaluationTaskFunction(
+      EvaluationRun run,
+      HashMap<EvaluationItem, Set<String>> answered,
+      Broadcast<SerializableConfiguration> hadoop) {
     this.run = run;
+    this.answered = answered;
     this.hadoop = hadoop;
   }
 
@@ -60,7 +73,7 @@ final class EvaluationTaskFunction implements FlatMapFunction<Iterator<Evaluatio
   private List<TableRow> rows(EvaluationItem item, ExecutorTrials executor) throws IOException {
     PolicyTrials trials = executor.trials();
     List<NamedSetup> setups =
-        EvaluationSetups.of(run.settings(), trials.model().spec(), item.length());
+        missing(item, EvaluationSetups.of(run.settings(), trials.model().spec(), item.length()));
     boolean text = item.task().equals(EvaluationItem.PERPLEXITY);
     List<TrialResult> results =
         text
@@ -78,7 +91,11 @@ final class EvaluationTaskFunction implements FlatMapFunction<Iterator<Evaluatio
     boolean placed = item.task().equals("passkey") || item.task().equals("needle_grid");
     double depth = placed ? PasskeyTask.depth(item.seed()) : Double.NaN;
     List<TableRow> rows = new ArrayList<>();
+    Set<String> before = answered.getOrDefault(item, Set.of());
     for (TrialResult result : results) {
+      if (before.contains(result.policy())) {
+        continue;
+      }
       rows.add(
           TrialsTable.row(
               result, run, trials.device().provider(), trials.device().device(), depth));
@@ -86,9 +103,21 @@ final class EvaluationTaskFunction implements FlatMapFunction<Iterator<Evaluatio
     return rows;
   }
 
+  /** The control, which the others are compared with, and those that have not answered yet. */
+  private List<NamedSetup> missing(EvaluationItem item, List<NamedSetup> setups) {
+    Set<String> before = answered.getOrDefault(item, Set.of());
+    List<NamedSetup> missing = new ArrayList<>();
+    for (NamedSetup setup : setups) {
+      if (missing.isEmpty() || !before.contains(setup.label())) {
+        missing.add(setup);
+      }
+    }
+    return missing;
+  }
+
   /** A stretch of prose; each seed another one. */
   private static int[] tokens(EvaluationItem item, ExecutorTrials executor) {
-    List<String> texts = executor.prose();
+    List<String> texts = executor.texts();
     int text = (int) Math.floorMod(item.seed(), (long) texts.size());
     StringBuilder prose = new StringBuilder(texts.get(text));
     for (int next = 1; next < texts.size(); next++) {

@@ -46,10 +46,7 @@ final class ExecutorTrials {
             CpuDevice.open(
                 threads == 0 ? available : threads, settings.value(Knobs.DECODE_ACTIVATIONS)),
             settings.value(Knobs.PREFILL_CHUNK));
-    this.prose = new ArrayList<>();
-    for (String name : PROSE) {
-      prose.add(resource(name));
-    }
+    this.prose = prose();
     this.haystack = new Haystack(prose);
   }
 
@@ -84,8 +81,17 @@ final class ExecutorTrials {
   }
 
   /** The prose of the haystack, text by text. */
-  List<String> prose() {
+  List<String> texts() {
     return prose;
+  }
+
+  /** The same, read from the jar. */
+  static List<String> prose() {
+    List<String> texts = new ArrayList<>();
+    for (String name : PROSE) {
+      texts.add(resource(name));
+    }
+    return texts;
   }
 
   private static String resource(String name) {

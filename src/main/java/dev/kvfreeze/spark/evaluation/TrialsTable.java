@@ -27,6 +27,7 @@ final class TrialsTable {
         .set("depth", Double.isNaN(depth) ? null : depth)
         .set("prompt_tokens", result.promptTokens())
         .set("score", known(result.score()))
+        .set("reference", known(result.reference()))
         .set("agreement", result.agreement())
         .set("perplexity", known(result.perplexity()))
         .set("divergence", known(result.divergence()))

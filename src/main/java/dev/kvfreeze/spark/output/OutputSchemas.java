@@ -144,7 +144,7 @@ public final class OutputSchemas {
               required("model", STRING, "", "file name of the model"),
               required("model_hash", STRING, "", "SHA-256 of the model file"),
               required("task", STRING, "", "of the registry, or perplexity"),
-              required("family", STRING, "", "retrieval, tracing, aggregation or language"),
+              required("family", STRING, "", "retrieval, tracing, aggregation, question, summary or language"),
               required("length", INT, "tokens", "asked for"),
               required("seed", LONG, "", "of the example"),
               required(
@@ -156,7 +156,12 @@ public final class OutputSchemas {
               required("configuration", STRING, "JSON", "all settings of the policy"),
               optional("depth", DOUBLE, "share", "where a passkey is hidden"),
               required("prompt_tokens", INT, "tokens", "there were"),
-              optional("score", DOUBLE, "percent", "string match with the answers"),
+              optional(
+                  "score",
+                  DOUBLE,
+                  "percent",
+                  "string match with the answers; of a summary ROUGE-L with the control's"),
+              optional("reference", DOUBLE, "percent", "ROUGE-L of a summary with its text's lead"),
               required(
                   "agreement",
                   DOUBLE,

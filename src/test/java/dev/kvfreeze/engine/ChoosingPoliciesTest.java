@@ -1,0 +1,124 @@
+package dev.kvfreeze.engine;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.kvfreeze.device.KvFormat;
+import dev.kvfreeze.device.cpu.CpuDevice;
+import dev.kvfreeze.freeze.AdaptiveOptions;
+import dev.kvfreeze.freeze.FreezeCap;
+import dev.kvfreeze.freeze.FreezePolicies;
+import dev.kvfreeze.freeze.PolicyOptions;
+import dev.kvfreeze.model.LanguageModel;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The baselines that choose the pages of every decode step, with the real models. */
+class ChoosingPoliciesTest {
+  private static final int FED = 24;
+  private static LanguageModel model;
+  private static PolicyTrials trials;
+
+  @BeforeAll
+  static void open() {
+    model = RealModels.smolLm2();
+    trials = new PolicyTrials(model, CpuDevice.open(2), 128);
+  }
+
+  @AfterAll
+  static void close() {
+    trials.close();
+    model.close();
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"quest", "arkvale", "oracle"})
+  void withRoomForAllPagesTheyAreTheFullCacheToTheBit(String policy) {
+    for (int pageTokens : new int[] {7, 16}) {
+      Run full = run(trials, model, "full", "none", pageTokens);
+      Run all = run(trials, model, policy, "none", pageTokens);
+      assertThat(all.logits).as("pages of %d", pageTokens).isEqualTo(full.logits);
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"quest", "oracle"})
+  void selectionFreesNothingAndAttendsToTheCap(String policy) {
+    Run full = run(trials, model, "full", "none", 16);
+    Run run = run(trials, model, policy, "25%", 16);
+    GenerationStatistics statistics = run.generation.statistics();
+    assertThat(run.logits).isNotEqualTo(full.logits);
+    assertThat(statistics.peakResidentKvBytes()).isGreaterThanOrEqualTo(statistics.fullKvBytes());
+    assertThat(statistics.thawedPages()).isZero();
+    // Two layers of thirty attend to all under quest.
+    assertThat(statistics.meanActiveTokens()).isBetween(100.0, 0.35 * 700);
+  }
+
+  @Test
+  void arkvaleKeepsToItsCapBoxesIncludedAndRecalls() {
+    Run run = run(trials, model, "arkvale", "25%", 16);
+    GenerationStatistics statistics = run.generation.statistics();
+    double share = (double) statistics.peakResidentKvBytes() / statistics.fullKvBytes();
+    assertThat(share).isBetween(0.15, 0.28);
+    assertThat(statistics.thawedPages()).isPositive();
+  }
+
+  @Test
+  void theOracleIsCloserToTheFullCacheThanBoxesAre() {
+    Run full = run(trials, model, "full", "none", 16);
+    double oracle = distance(full, run(trials, model, "oracle", "20%", 16));
+    double arkvale = distance(full, run(trials, model, "arkvale", "20%", 16));
+    assertThat(oracle).isPositive().isLessThan(arkvale);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"quest", "arkvale", "oracle"})
+  void slidingWindowsAreRespected(String policy) {
+    try (LanguageModel gemma = RealModels.gemma3();
+        PolicyTrials own = new PolicyTrials(gemma, CpuDevice.open(2), 128)) {
+      Run full = run(own, gemma, "full", "none", 16);
+      assertThat(run(own, gemma, policy, "none", 16).logits).isEqualTo(full.logits);
+      for (float[] logits : run(own, gemma, policy, "30%", 16).logits) {
+        assertThat(logits).doesNotContain(Float.NaN);
+      }
+    }
+  }
+
+  private static double distance(Run expected, Run run) {
+    double sum = 0;
+    for (int i = 0; i < expected.logits.size(); i++) {
+      for (int t = 0; t < expected.logits.get(i).length; t++) {
+        sum += Math.pow(expected.logits.get(i)[t] - run.logits.get(i)[t], 2);
+      }
+    }
+    return sum;
+  }
+
+  private record Run(Generation generation, List<float[]> logits) {}
+
+  private static Run run(
+      PolicyTrials trials, LanguageModel model, String policy, String cap, int pageTokens) {
+    int[] text = RealModels.textTokens(model, 0, 700 + FED);
+    int[] prompt = java.util.Arrays.copyOf(text, 700);
+    int[] forced = java.util.Arrays.copyOfRange(text, 700, 700 + FED);
+    PolicyOptions options =
+        PolicyOptions.defaults()
+            .withPageTokens(pageTokens)
+            .withAdaptive(
+                AdaptiveOptions.defaults().withCap(FreezeCap.parse(cap)).withLeastTokens(0));
+    List<float[]> logits = new ArrayList<>();
+    Generation generation =
+        trials.force(
+            new PolicySetup(FreezePolicies.create(policy, options), KvFormat.BF16, pageTokens),
+            new GenerationRequest(
+                policy, prompt, FED, SamplingOptions.GREEDY, List.of(), 0, 0),
+            null,
+            forced,
+            (statistics, row, usage) -> logits.add(row.clone()));
+    return new Run(generation, logits);
+  }
+}
