@@ -74,11 +74,7 @@ final class TeacherForcing {
     ColdStore cold = new HostColdStore(layout.wordsPerPage(), 4L << 30);
     try (KvCache cache =
         new KvCache(
-            device.pageMemory(layout, 2L << 30),
-            cold,
-            policy,
-            spec.layers().size(),
-            spec.kvHeads())) {
+            device.pageMemory(layout, 2L << 30), cold, policy, spec.ropes(), spec.kvHeads())) {
       Transformer transformer = new Transformer(model, device, cache.memory(), promptTokens, 1);
       try (SequenceCache sequence = cache.open("teacher-forcing")) {
         return feed(transformer, sequence, tokens, promptTokens);

@@ -56,7 +56,7 @@ public final class SequenceCache implements AutoCloseable {
     this.pages = new HeadPages[cache.layers][cache.kvHeads];
     for (int i = 0; i < tables.length; i++) {
       int layer = i / cache.kvHeads;
-      tables[i] = new HeadTable(layer, cache.newSketches());
+      tables[i] = new HeadTable(layer, cache.newSketches(layer));
       pages[layer][i % cache.kvHeads] = tables[i].pages;
     }
     this.passing = new PassingPages(this, cache, tables);

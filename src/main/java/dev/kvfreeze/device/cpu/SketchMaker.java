@@ -51,6 +51,7 @@ final class SketchMaker {
     int pageTokens = target.pageTokens();
     Scratch own = scratch[0];
     own.ensure(headSize, pageTokens);
+    own.centre = KeyCentre.of(target, own.centre);
     double[] sums = new double[headSize];
     int tokens = 0;
     for (int i = first; i < pages.size(); i++) {
@@ -58,11 +59,7 @@ final class SketchMaker {
         continue;
       }
       own.unpack(kernels, memory, pages.get(i).slot(), headSize, pageTokens);
-      for (int d = 0; d < headSize; d++) {
-        for (int t = 0; t < pageTokens; t++) {
-          sums[d] += own.panel[d * own.stride + t];
-        }
-      }
+      own.centre.addPage(own.panel, own.stride, pages.get(i).page(), sums);
       tokens += pageTokens;
     }
     float[] centre = new float[headSize];
@@ -79,11 +76,8 @@ final class SketchMaker {
     own.ensure(headSize, pageTokens);
     own.unpack(kernels, memory, page.slot(), headSize, pageTokens);
     RotationMatrix rotation = RotationMatrix.of(headSize);
-    for (int t = 0; t < pageTokens; t++) {
-      for (int d = 0; d < headSize; d++) {
-        own.keys[t * headSize + d] = own.panel[d * own.stride + t] - target.centre[d];
-      }
-    }
+    own.centre = KeyCentre.of(target, own.centre);
+    own.centre.subtract(target.centre, own.panel, own.stride, page.page(), own.keys);
     rotation.rotate(kernels, own.keys, pageTokens, own.rotated);
     for (int t = 0; t < pageTokens; t++) {
       encode(own.rotated, t * rotation.stride(), target, page.page() * pageTokens + t);
@@ -133,6 +127,7 @@ final class SketchMaker {
     float[] panel = {};
     float[] keys = {};
     float[] rotated = {};
+    KeyCentre centre;
     int stride;
 
     void ensure(int headSize, int pageTokens) {

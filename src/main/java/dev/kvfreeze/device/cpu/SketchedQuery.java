@@ -20,8 +20,27 @@ final class SketchedQuery {
   /** What is added to a product to get the score over the step, by query. */
   float[] offsets = {};
 
+  /** What they score with the centre, or null where the centre does not turn. */
+  CentreScores.Query centre;
+
+  private CentreScores centres;
   private float[] rotated = {};
   private float[] queries = {};
+
+  /** After {@link #set}: scores with a head's centre at the first {@code tokens} positions. */
+  void setCentre(
+      AttentionKernels kernels,
+      CentreScores scores,
+      int group,
+      int headSize,
+      float[] keyCentre,
+      int tokens) {
+    if (centre == null || centres != scores) {
+      centres = scores;
+      centre = scores.new Query();
+    }
+    centre.set(kernels, queries, group, headSize, keyCentre, tokens);
+  }
 
   /** Takes {@code group} queries of {@code headSize} from {@code x[offset]} on, times a scale. */
   void set(
