@@ -152,11 +152,12 @@ public final class SequenceCache implements AutoCloseable {
     }
   }
 
-  /** Whether the sketches of a layer shall be scored in this decode step. */
-  public boolean wantsEstimates(int layer) {
+  /** Whether the sketches of a layer shall be scored in this step. */
+  public boolean wantsEstimates(int layer, StepKind kind) {
     return frozenPages > 0
+        && !passing.active
         && tables[layer * cache.kvHeads].sketches != null
-        && policy.wantsEstimates(layer);
+        && policy.wantsEstimates(layer, kind);
   }
 
   /** The sketches of a layer by KV head. */

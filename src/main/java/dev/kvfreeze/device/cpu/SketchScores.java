@@ -168,7 +168,8 @@ final class SketchScores {
       own.steps[t] = Float.intBitsToFloat(sketches.steps[token + t] << 16);
     }
     for (g = 0; g < group; g++) {
-      scale(own.scores, g * stride + column, own.steps, part.query.offsets[g]);
+      float excess = part.query.excess[g];
+      scale(own.scores, g * stride + column, own.steps, part.query.offsets[g], excess);
       if (part.query.centre != null) {
         int blocks = (stride - AttentionKernels.SLACK) / BLOCK;
         add(own.scores, g * stride + column, own.centre.scores, g * blocks * BLOCK + column);
@@ -182,9 +183,9 @@ final class SketchScores {
     }
   }
 
-  private static void scale(float[] scores, int at, float[] steps, float offset) {
+  private static void scale(float[] scores, int at, float[] steps, float offset, float excess) {
     for (int t = 0; t < BLOCK; t++) {
-      scores[at + t] = (scores[at + t] + offset) * steps[t];
+      scores[at + t] = (scores[at + t] + offset - excess * steps[t]) * steps[t];
     }
   }
 

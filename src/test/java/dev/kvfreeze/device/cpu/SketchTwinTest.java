@@ -105,6 +105,24 @@ class SketchTwinTest {
     }
   }
 
+  /** Keys far from the centre, where sketches err most, are not promised more than they get. */
+  @Test
+  void massOfAGroupOfPagesIsRightOnAverage() {
+    for (int planes = 1; planes <= 2; planes++) {
+      double error = 0;
+      for (int round = 0; round < 20; round++) {
+        try (Fixture fixture = new Fixture(64, 16, planes, 1, 100, 0, null)) {
+          Random random = new Random(round);
+          for (int d = 0; d < 64; d++) {
+            fixture.queries.values()[d] = 2 * (float) random.nextGaussian();
+          }
+          error += Math.log(fixture.estimatedShare() / fixture.exactShare());
+        }
+      }
+      assertThat(error / 20).as("%d bits", planes).isCloseTo(0, within(0.15));
+    }
+  }
+
   @Test
   void rotationKeepsLengthsAndAngles() {
     Random random = new Random(3);
@@ -175,7 +193,8 @@ class SketchTwinTest {
       for (int t = 0; t < tokens; t++) {
         float[] key = new float[headSize];
         for (int d = 0; d < headSize; d++) {
-          key[d] = (float) random.nextGaussian() + (d % 3 == 0 ? 2 : 0);
+          double spread = t < tokens / 2 ? 1 : 1.5;
+          key[d] = (float) (spread * random.nextGaussian()) + (d % 3 == 0 ? 2 : 0);
         }
         key = turnedTo(key, t);
         for (int d = 0; d < headSize; d++) {
@@ -229,6 +248,27 @@ class SketchTwinTest {
       assertThat(sum).isCloseTo(1, within(1e-4));
     }
 
+    /** Of the second half of the pages, whose keys are farther from the centre. */
+    double estimatedShare() {
+      score();
+      double share = 0;
+      for (int page = sketches.pages / 2; page < sketches.pages; page++) {
+        share += sketches.mass[page];
+      }
+      return share;
+    }
+
+    double exactShare() {
+      double far = 0;
+      double all = 0;
+      for (int t = 0; t < keys.length; t++) {
+        double weight = Math.exp(dot(queries.values(), keys[t]) * shape.scale());
+        all += weight;
+        far += t < keys.length / 2 ? 0 : weight;
+      }
+      return far / all;
+    }
+
     void askFor(int token) {
       for (int d = 0; d < shape.headSize(); d++) {
         queries.values()[d] = 2 * (keys[token][d] - sketches.centre[d]);
@@ -257,8 +297,17 @@ class SketchTwinTest {
             score += query[d] * (2 * code - ((1 << planes) - 1));
           }
           double common = dot(asked, turnedTo(sketches.centre, t));
-          score = score * Bfloat16.low(sketches.steps[t]) + common;
-          scores[t] = Math.exp(score * shape.scale());
+          double step = Bfloat16.low(sketches.steps[t]);
+          score = (score * step + common) * shape.scale();
+          double scaledSquare = dot(asked, asked) * shape.scale() * shape.scale();
+          scores[t] =
+              Math.exp(
+                  score
+                      - SketchMaker.errorVariance(planes, headSize)
+                          * scaledSquare
+                          * step
+                          * step
+                          / 2);
           total += scores[t];
         }
         for (int t = start; t < keys.length; t++) {
