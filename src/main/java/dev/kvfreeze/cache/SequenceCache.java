@@ -61,7 +61,7 @@ public final class SequenceCache implements AutoCloseable {
     this.pages = new HeadPages[cache.layers][cache.kvHeads];
     for (int i = 0; i < tables.length; i++) {
       int layer = i / cache.kvHeads;
-      tables[i] = new HeadTable(layer, cache.newSketches(), cache.newBoxes());
+      tables[i] = new HeadTable(layer, cache.newSketches(layer), cache.newBoxes());
       pages[layer][i % cache.kvHeads] = tables[i].pages;
     }
     this.passing = new PassingPages(this, cache, tables);
@@ -159,11 +159,12 @@ public final class SequenceCache implements AutoCloseable {
     }
   }
 
-  /** Whether the sketches of a layer shall be scored in this decode step. */
-  public boolean wantsEstimates(int layer) {
+  /** Whether the sketches of a layer shall be scored in this step. */
+  public boolean wantsEstimates(int layer, StepKind kind) {
     return frozenPages > 0
+        && !passing.active
         && tables[layer * cache.kvHeads].sketches != null
-        && policy.wantsEstimates(layer);
+        && policy.wantsEstimates(layer, kind);
   }
 
   /** Where a policy chooses the pages of every decode step itself: see {@link PageChoices}. */

@@ -55,8 +55,7 @@ public final class Engines {
       PageLayout layout = new PageLayout(spec.headSize(), options.pageTokens(), options.kvFormat());
       PageMemory memory = device.pageMemory(layout, options.poolBytes());
       KvCache cache =
-          new KvCache(
-              memory, coldStore(layout, options), policy, spec.layers().size(), spec.kvHeads());
+          new KvCache(memory, coldStore(layout, options), policy, spec.ropes(), spec.kvHeads());
       return new BatchEngine(model, device, cache, policy, options, contextLimit);
     } catch (RuntimeException | Error e) {
       device.close();

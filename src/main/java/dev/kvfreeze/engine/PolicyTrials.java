@@ -203,7 +203,7 @@ public final class PolicyTrials implements AutoCloseable {
         device.pageMemory(layout, bytes),
         new HostColdStore(layout.wordsPerPage(), COLD_BYTES),
         policy,
-        spec.layers().size(),
+        spec.ropes(),
         spec.kvHeads());
   }
 

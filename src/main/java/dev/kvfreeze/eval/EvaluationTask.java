@@ -6,7 +6,10 @@ import java.util.List;
 public interface EvaluationTask {
   String name();
 
-  /** The group whose scores are averaged together: retrieval, tracing, aggregation, question, summary. */
+  /**
+   * The group whose scores are averaged together: retrieval, tracing, aggregation, question,
+   * summary.
+   */
   String family();
 
   /** Most tokens that the model may answer with. */

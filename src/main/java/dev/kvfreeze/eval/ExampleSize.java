@@ -18,8 +18,7 @@ public record ExampleSize(int tokens, ToIntFunction<String> count) {
   /** What is left of a length when the task's answer has its room. */
   public static ExampleSize of(EvaluationTask task, int length, Tokenizer tokenizer) {
     return new ExampleSize(
-        length - task.answerTokens(),
-        text -> tokenizer.encode(text, SpecialTokens.AS_TEXT).length);
+        length - task.answerTokens(), text -> tokenizer.encode(text, SpecialTokens.AS_TEXT).length);
   }
 
   /**

@@ -114,8 +114,7 @@ class ChoosingPoliciesTest {
     Generation generation =
         trials.force(
             new PolicySetup(FreezePolicies.create(policy, options), KvFormat.BF16, pageTokens),
-            new GenerationRequest(
-                policy, prompt, FED, SamplingOptions.GREEDY, List.of(), 0, 0),
+            new GenerationRequest(policy, prompt, FED, SamplingOptions.GREEDY, List.of(), 0, 0),
             null,
             forced,
             (statistics, row, usage) -> logits.add(row.clone()));

@@ -41,7 +41,7 @@ final class ForwardHarness implements AutoCloseable {
             device.pageMemory(layout, 1L << 30),
             new HostColdStore(layout.wordsPerPage(), 1L << 30),
             policy,
-            spec.layers().size(),
+            spec.ropes(),
             spec.kvHeads());
     transformer = new Transformer(model, device, cache.memory(), CHUNK, 1);
   }

@@ -96,8 +96,20 @@ class EvaluateJobTest {
   void asksSummariesAndGoesOnWithMorePoliciesAndTheQuestionKnown() {
     Path output = folder.resolve("output");
     String[] asked = {
-      "evaluate", "--output", output.toString(), "--model", model(), "--tasks", "qa_1,summary",
-      "--lengths", "1200", "--samples", "1", "--first-seed", "7", "--policies"
+      "evaluate",
+      "--output",
+      output.toString(),
+      "--model",
+      model(),
+      "--tasks",
+      "qa_1,summary",
+      "--lengths",
+      "1200",
+      "--samples",
+      "1",
+      "--first-seed",
+      "7",
+      "--policies"
     };
     JobResult first = LocalJob.run(with(asked, "full;adaptive"));
     assertThat(first.exitCode()).as(first.errors()).isZero();

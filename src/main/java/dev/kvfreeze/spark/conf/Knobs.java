@@ -317,6 +317,7 @@ public final class Knobs {
             PolicyKnobs.RECALL_INTERVAL,
             PolicyKnobs.CARRY,
             PolicyKnobs.MARGIN,
+            PolicyKnobs.PREFILL,
             PolicyKnobs.GUARD,
             PolicyKnobs.GUARD_THRESHOLD,
             PolicyKnobs.GUARD_SPREAD,

@@ -3,7 +3,6 @@ package dev.kvfreeze.spark.evaluation;
 import dev.kvfreeze.eval.ConfidenceInterval;
 import dev.kvfreeze.eval.GrowthExponent;
 import dev.kvfreeze.spark.job.Console;
-import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
@@ -79,7 +78,9 @@ final class EvaluationReport {
                         100 * mean(group, t -> t.resident / t.full))));
   }
 
-  /** The mean over tasks that the control can do, and the difference from it, example by example. */
+  /**
+   * The mean over tasks that the control can do, and the difference from it, example by example.
+   */
   private static void ableTasks(List<Trial> rows, String control, Console console) {
     Set<String> able = new HashSet<>();
     Map<String, Double> controlScores = new TreeMap<>();
@@ -96,8 +97,7 @@ final class EvaluationReport {
     if (able.isEmpty()) {
       return;
     }
-    console.result(
-        "%nExamples of tasks on which %s scores at least %.0f".formatted(control, ABLE));
+    console.result("%nExamples of tasks on which %s scores at least %.0f".formatted(control, ABLE));
     console.result(
         String.format(
             "%-7s%-36s%4s%22s%30s",

@@ -51,8 +51,7 @@ final class LengthCheck {
     if (item.length() < EvaluationTaskFunction.LEAST_TEXT_TOKENS) {
       throw new ConfigurationException(
           "task %s, length %d: %d tokens are the least; choose longer --lengths"
-              .formatted(
-                  item.task(), item.length(), EvaluationTaskFunction.LEAST_TEXT_TOKENS));
+              .formatted(item.task(), item.length(), EvaluationTaskFunction.LEAST_TEXT_TOKENS));
     }
   }
 }

@@ -144,7 +144,11 @@ public final class OutputSchemas {
               required("model", STRING, "", "file name of the model"),
               required("model_hash", STRING, "", "SHA-256 of the model file"),
               required("task", STRING, "", "of the registry, or perplexity"),
-              required("family", STRING, "", "retrieval, tracing, aggregation, question, summary or language"),
+              required(
+                  "family",
+                  STRING,
+                  "",
+                  "retrieval, tracing, aggregation, question, summary or language"),
               required("length", INT, "tokens", "asked for"),
               required("seed", LONG, "", "of the example"),
               required(
