@@ -140,4 +140,4 @@ __device__ __forceinline__ void split_bf16(float low, float high, uint32& leadin
   remaining = pack_bf16(low - bf16_low(leading), high - bf16_high(leading));
 }
 
-constexpr int divide_up(int a, int b) { return (a + b - 1) / b; }
+__device__ constexpr int divide_up(int a, int b) { return (a + b - 1) / b; }
