@@ -111,7 +111,7 @@ public final class KvCache implements AutoCloseable {
   /** Empty sketches of a head, or null when the policy wants none. */
   KeySketches newSketches() {
     int planes = policy.sketchPlanes();
-    return planes == 0 ? null : new KeySketches(memory.layout().headSize(), pageTokens, planes);
+    return planes == 0 ? null : memory.newSketches(planes);
   }
 
   long pagesFor(int tokens) {
@@ -133,9 +133,8 @@ public final class KvCache implements AutoCloseable {
    * @throws ColdStoreFullException when there is no room
    */
   long backUp(int slot) {
-    memory.read(slot, staging, 0);
     try {
-      long handle = cold.store(staging, 0);
+      long handle = cold.store(memory, slot, staging);
       refusedAtBytes = Long.MAX_VALUE;
       return handle;
     } catch (ColdStoreFullException e) {
@@ -145,8 +144,7 @@ public final class KvCache implements AutoCloseable {
   }
 
   void bringBack(long handle, int slot) {
-    cold.load(handle, staging, 0);
-    memory.write(slot, staging, 0);
+    cold.load(handle, memory, slot, staging);
   }
 
   void forget(long handle) {

@@ -82,6 +82,7 @@ public final class SequenceCache implements AutoCloseable {
     int newLength = Math.addExact(length, tokens);
     int oldPages = pageCount();
     int newPages = (int) cache.pagesFor(newLength) - oldPages;
+    reserveSketches(newLength / pageTokens);
     if (kind != StepKind.DECODE && policy.streams(newLength)) {
       passing.extend(newLength, newPages);
       return;
@@ -101,6 +102,15 @@ public final class SequenceCache implements AutoCloseable {
       table.fill(firstChanged, pageTokens, newLength);
     }
     length = newLength;
+  }
+
+  /** On a device where sketches and pages share memory, full pages may find none for theirs. */
+  private void reserveSketches(int full) {
+    for (HeadTable table : tables) {
+      if (!table.reserveSketches(full, pageTokens)) {
+        throw exhausted("the sketches of " + full + " pages a head", 1);
+      }
+    }
   }
 
   /** The same for a decode step. */
@@ -150,6 +160,11 @@ public final class SequenceCache implements AutoCloseable {
     if (passing.active) {
       passing.close(layer, kind);
     }
+  }
+
+  /** Whether closing a layer looks at its attention mass: it must be there by then. */
+  public boolean observesLayers(StepKind kind) {
+    return passing.active && cache.policy.wantsMass(kind);
   }
 
   /** Whether the sketches of a layer shall be scored in this decode step. */
@@ -211,6 +226,7 @@ public final class SequenceCache implements AutoCloseable {
       policy.step(i, kind, moves, moves);
       tables[i].relist(pageTokens, length);
     }
+    cache.memory.sendMoves();
     notePeak();
   }
 
@@ -414,6 +430,7 @@ public final class SequenceCache implements AutoCloseable {
       }
       table.cut(0);
       table.relist(pageTokens, 0);
+      cache.memory.forget(table.pages);
       if (table.sketches != null) {
         table.sketches.release();
       }

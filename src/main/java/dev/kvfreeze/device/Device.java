@@ -87,6 +87,15 @@ public interface Device extends AutoCloseable {
       List<AttentionSegment> segments,
       Activations out);
 
+  /** Begins to bring the attention mass of the attentions so far to the host. */
+  default void requestMass() {}
+
+  /**
+   * Fills in {@link HeadPages#mass} of the attentions so far, waiting for it if need be; a device
+   * whose {@link #attend} has filled it does nothing.
+   */
+  default void awaitMass() {}
+
   /** Sketches the keys of full pages; a target's first call also finds its centre. */
   void sketchKeys(PageMemory memory, List<SketchedPage> pages);
 

@@ -40,6 +40,7 @@ final class BatchEngine implements Engine {
   BatchEngine(
       LanguageModel model,
       Device device,
+      Transformer transformer,
       KvCache cache,
       FreezePolicy policy,
       EngineOptions options,
@@ -53,13 +54,6 @@ final class BatchEngine implements Engine {
         Arrays.stream(model.tokenizer().endTokens())
             .boxed()
             .collect(Collectors.toUnmodifiableSet());
-    Transformer transformer =
-        new Transformer(
-            model,
-            device,
-            cache.memory(),
-            Math.max(options.prefillChunk(), options.maxBatch()),
-            options.maxBatch());
     this.loop = new BatchLoop(transformer, cache, policy, options, contextLimit);
     this.thread = new Thread(this::run, "kvfreeze-engine");
     this.thread.setDaemon(true);

@@ -153,6 +153,7 @@ final class BatchLoop {
       document.promptAdvanced(count);
       promptTokens += count;
       document.meter().beforeFreeze(document.cache().usage());
+      transformer.awaitMass();
       if (document.policyDecides()) {
         document.cache().endStep(kind);
       }
@@ -187,6 +188,7 @@ final class BatchLoop {
     }
     try {
       transformer.logitsOfRows(transformer.forward(slices, StepKind.DECODE));
+      transformer.awaitMass();
       for (Document document : decoding) {
         document.meter().beforeFreeze(document.cache().usage());
         document.cache().endStep(StepKind.DECODE);
@@ -245,6 +247,7 @@ final class BatchLoop {
       document.cache().beginStep(StepKind.QUESTION);
       transformer.logitsOfRows(
           transformer.forward(List.of(document.decodeSlice()), StepKind.QUESTION));
+      transformer.awaitMass();
       document.meter().beforeFreeze(document.cache().usage());
       document.cache().endStep(StepKind.QUESTION);
     } catch (RuntimeException e) {
