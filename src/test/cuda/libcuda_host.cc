@@ -170,6 +170,16 @@ int cuDevicePrimaryCtxRetain(void **context, int) {
 
 int cuDevicePrimaryCtxRelease_v2(int) { return --open_contexts < 0 ? INVALID_VALUE : SUCCESS; }
 
+int cuDevicePrimaryCtxReset_v2(int) {
+  std::lock_guard<std::mutex> lock(guard);
+  for (auto *blocks : {&device_blocks, &host_blocks}) {
+    for (auto &block : *blocks) std::free(reinterpret_cast<void *>(block.first));
+    blocks->clear();
+  }
+  device_bytes = 0;
+  return SUCCESS;
+}
+
 int cuCtxSetCurrent(void *) { return SUCCESS; }
 
 int cuCtxGetStreamPriorityRange(int *least, int *greatest) {
