@@ -3,7 +3,8 @@
 // in the order of the calls; whether the streams and events would have ordered it too is checked
 // elsewhere (RecordingDriver). Built as libcuda.so.1, which JCuda's library asks for by name.
 //
-// Linked with libkvfreeze_host_kernels.so (see README.md), whose kernels it launches.
+// Linked with libkvfreeze_host_kernels.so (see README.md), whose kernels it launches, unless plain
+// ones are asked for (kvfreeze_host_plain(1)) or it does not have the kernel.
 
 #include <chrono>
 #include <cstdint>
@@ -24,7 +25,18 @@ const char *kvfreeze_host_error(void);
 int kvfreeze_host_parameter_count(const char *kernel);
 }
 
+int plain_kernel_parameters(const std::string &name);
+void launch_plain_kernel(const std::string &name, unsigned x, unsigned y, unsigned z,
+                         void **arguments);
+
 namespace {
+
+bool plain = true;
+
+int parameters_of(const std::string &name) {
+  int count = plain_kernel_parameters(name);
+  return count >= 0 ? count : kvfreeze_host_parameter_count(name.c_str());
+}
 
 enum Result {
   SUCCESS = 0,
@@ -238,7 +250,7 @@ int cuModuleUnload(void *module) {
 }
 
 int cuModuleGetFunction(void **function, void *, const char *name) {
-  if (kvfreeze_host_parameter_count(name) < 0) return NOT_FOUND;
+  if (parameters_of(name) < 0) return NOT_FOUND;
   *function = new Kernel{name};
   return SUCCESS;
 }
@@ -314,12 +326,17 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
       bx * by * bz > 1024 || shared > static_cast<unsigned>(kernel->shared_limit))
     return INVALID_VALUE;
   // The driver copies the arguments; each lies in a place of 8 bytes.
-  int parameters = kvfreeze_host_parameter_count(kernel->name.c_str());
+  int parameters = parameters_of(kernel->name);
   std::vector<uint64_t> values(parameters);
   for (int i = 0; i < parameters; i++) std::memcpy(&values[i], arguments[i], 8);
   return run(stream, [=]() mutable {
     std::vector<void *> pointers(values.size());
     for (size_t i = 0; i < values.size(); i++) pointers[i] = &values[i];
+    bool compiled = kvfreeze_host_parameter_count(kernel->name.c_str()) >= 0;
+    if ((plain || !compiled) && plain_kernel_parameters(kernel->name) >= 0) {
+      launch_plain_kernel(kernel->name, gx, gy, gz, pointers.data());
+      return SUCCESS;
+    }
     int result = kvfreeze_host_launch(kernel->name.c_str(), gx, gy, gz, bx, by, bz, shared,
                                       pointers.data());
     if (result != 0) std::fprintf(stderr, "%s\n", kvfreeze_host_error());
@@ -360,6 +377,11 @@ int cuGraphLaunch(void *executable, void *) {
 int cuGraphExecDestroy(void *executable) {
   delete static_cast<Graph *>(executable);
   return SUCCESS;
+}
+
+// For tests: whether the plain kernels run, or those of src/main/cuda compiled for the host.
+void Java_dev_kvfreeze_device_cuda_HostDriver_usePlainKernels(void *, void *, int use) {
+  plain = use != 0;
 }
 
 // For tests: what is allocated now.

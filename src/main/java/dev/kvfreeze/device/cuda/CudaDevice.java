@@ -17,6 +17,8 @@ import dev.kvfreeze.model.GateActivation;
 import dev.kvfreeze.model.Rope;
 import dev.kvfreeze.model.tensor.TensorData;
 import java.util.List;
+import java.util.Map;
+import java.util.function.Function;
 
 /**
  * An NVIDIA GPU. Operations are held back and given to one stream in order, page moves to another;
@@ -42,12 +44,16 @@ public final class CudaDevice implements Device {
   private final LogitRows logits;
   private boolean closed;
 
-  private CudaDevice(CudaDriver driver, GpuProperties gpu, DeviceBudget budget) {
+  private CudaDevice(
+      CudaDriver driver,
+      GpuProperties gpu,
+      DeviceBudget budget,
+      Function<String, byte[]> ptx) {
     this.driver = driver;
     driver.open(gpu.ordinal());
     long bytes = budget.bytesOf(driver.memoryInfo().freeBytes());
     DeviceMemory memory = new DeviceMemory(driver, bytes);
-    this.work = new GpuWork(driver, gpu, memory);
+    this.work = new GpuWork(driver, gpu, memory, ptx);
     long scratchBytes = Math.max(LEAST_SCRATCH, Math.min(MOST_SCRATCH, bytes / 64));
     Scratch scratch = new Scratch(memory, scratchBytes);
     this.weights = new WeightUploader(work);
@@ -77,7 +83,7 @@ public final class CudaDevice implements Device {
    * @throws OutOfMemoryError when it has less free memory than the budget
    */
   public static CudaDevice open(int ordinal, DeviceBudget budget) {
-    return open(JCudaDriver.load(), ordinal, budget);
+    return open(JCudaDriver.load(), ordinal, budget, Kernels::fromJar);
   }
 
   /** Whether the machine has an NVIDIA driver and a GPU; loads nothing where it has none. */
@@ -89,7 +95,8 @@ public final class CudaDevice implements Device {
     }
   }
 
-  static CudaDevice open(CudaDriver driver, int ordinal, DeviceBudget budget) {
+  static CudaDevice open(
+      CudaDriver driver, int ordinal, DeviceBudget budget, Function<String, byte[]> ptx) {
     List<GpuProperties> gpus = driver.gpus();
     if (ordinal < 0 || ordinal >= gpus.size()) {
       throw new CudaUnavailableException(
@@ -103,7 +110,7 @@ public final class CudaDevice implements Device {
           null);
     }
     try {
-      return new CudaDevice(driver, gpu, budget);
+      return new CudaDevice(driver, gpu, budget, ptx);
     } catch (RuntimeException | Error e) {
       // Frees whatever was allocated in it.
       driver.abandon();
@@ -117,7 +124,7 @@ public final class CudaDevice implements Device {
   }
 
   /** Who holds how many bytes of device memory. */
-  public java.util.Map<String, Long> memoryHolders() {
+  public Map<String, Long> memoryHolders() {
     return work.memory.holders();
   }
 

@@ -1,6 +1,7 @@
 package dev.kvfreeze.device.cuda;
 
 import java.nio.ByteBuffer;
+import java.util.function.Function;
 
 /**
  * What the operations of a {@link CudaDevice} share: the driver, the kernels, the compute stream
@@ -20,11 +21,15 @@ final class GpuWork implements AutoCloseable {
   private PinnedMemory results;
   private Thread bound;
 
-  GpuWork(CudaDriver driver, GpuProperties gpu, DeviceMemory memory) {
+  GpuWork(
+      CudaDriver driver,
+      GpuProperties gpu,
+      DeviceMemory memory,
+      Function<String, byte[]> ptx) {
     this.driver = driver;
     this.gpu = gpu;
     this.memory = memory;
-    this.kernels = new Kernels(driver, gpu);
+    this.kernels = new Kernels(driver, gpu, ptx);
     this.computeStream = driver.newStream(CudaDriver.StreamPriority.HIGH);
     this.queue = new LaunchQueue(driver, computeStream);
     this.tables = new PassTables(driver, computeStream, queue::flush, memory, TABLE_BYTES);

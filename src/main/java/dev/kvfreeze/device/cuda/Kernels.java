@@ -6,6 +6,7 @@ import java.io.UncheckedIOException;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Function;
 
 /** The kernels of {@code src/main/cuda}, loaded from the PTX that the jar carries, by name. */
 final class Kernels {
@@ -40,7 +41,7 @@ final class Kernels {
           "pages",
           List.of("gather_pages", "scatter_pages"),
           "logits",
-          List.of("logit_parts", "logit_statistics", "top_k"));
+          List.of("logit_parts", "logit_statistics"));
 
   /** Dynamic shared memory that needs no permission. */
   private static final int FREE_SHARED_BYTES = 48 << 10;
@@ -50,18 +51,23 @@ final class Kernels {
   private final Map<String, CudaDriver.Function> functions = new HashMap<>();
   private final Map<String, Integer> allowed = new HashMap<>();
 
-  /** Loads all families. */
-  Kernels(CudaDriver driver, GpuProperties gpu) {
+  /**
+   * Loads all families.
+   *
+   * @param source PTX by family; {@link #fromJar} as a rule
+   */
+  Kernels(CudaDriver driver, GpuProperties gpu, Function<String, byte[]> source) {
     this.driver = driver;
     this.mostSharedBytes = gpu.sharedBytesPerBlock();
     FAMILIES.forEach(
         (family, names) ->
             driver
-                .load(family + ".ptx", ptx(family), names)
+                .load(family + ".ptx", source.apply(family), names)
                 .forEach(function -> functions.put(function.name(), function)));
   }
 
-  private static byte[] ptx(String family) {
+  /** The PTX that the jar carries. */
+  static byte[] fromJar(String family) {
     String path = "ptx/" + family + ".ptx";
     try (InputStream in = Kernels.class.getResourceAsStream(path)) {
       if (in == null) {

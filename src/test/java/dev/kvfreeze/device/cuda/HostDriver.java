@@ -1,18 +1,27 @@
 package dev.kvfreeze.device.cuda;
 
 import dev.kvfreeze.device.DeviceBudget;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 
 /**
- * The real {@link JCudaDriver} over a libcuda.so.1 that computes in host memory with the kernels
- * compiled for the host: JCuda, the arguments' layout, and everything above run as with a GPU, but
- * one call after the other. What streams and events would have allowed is {@link RecordingDriver}'s
- * to check. Built by g++ at the first use in a JVM.
+ * The real {@link JCudaDriver} over a libcuda.so.1 that computes in host memory: JCuda, the
+ * arguments' layout, and everything above run as with a GPU, but one call after the other. What
+ * streams and events would have allowed is {@link RecordingDriver}'s to check. Built by g++ at the
+ * first use in a JVM.
  */
-final class HostDriver {
-  private static final Path SOURCE = Path.of("src", "test", "cuda", "libcuda_host.cc");
+public final class HostDriver {
+  private static final Path SOURCES = Path.of("src", "test", "cuda");
   private static final Path OUTPUT = Path.of("target", "cuda-host").toAbsolutePath();
   private static boolean loaded;
+
+  /** What computes. */
+  public enum HostCode {
+    /** Plain loops, quick enough for whole models. */
+    PLAIN,
+    /** The kernels of src/main/cuda, compiled for the host. */
+    KERNELS
+  }
 
   private HostDriver() {}
 
@@ -25,7 +34,9 @@ final class HostDriver {
           new ProcessBuilder(
               "g++",
               "-std=c++17",
-              "-O2",
+              "-O3",
+              "-march=native",
+              "-fno-math-errno",
               "-Wall",
               "-Wextra",
               "-shared",
@@ -33,7 +44,8 @@ final class HostDriver {
               "-Wl,-soname,libcuda.so.1",
               "-o",
               library.toString(),
-              SOURCE.toString(),
+              SOURCES.resolve("libcuda_host.cc").toString(),
+              SOURCES.resolve("plain_kernels.cc").toString(),
               "-L" + OUTPUT,
               "-lkvfreeze_host_kernels",
               "-Wl,-rpath,$ORIGIN"),
@@ -45,7 +57,21 @@ final class HostDriver {
   }
 
   /** A device in host memory. */
-  static CudaDevice device(long bytes) {
-    return CudaDevice.open(load(), 0, DeviceBudget.ofBytes(bytes));
+  public static CudaDevice device(long bytes, HostCode code) {
+    return device(load(), bytes, code);
   }
+
+  /** The same over a driver that wraps the host's. */
+  static CudaDevice device(CudaDriver driver, long bytes, HostCode code) {
+    load();
+    usePlainKernels(code == HostCode.PLAIN);
+    return CudaDevice.open(driver, 0, DeviceBudget.ofBytes(bytes), HostDriver::ptx);
+  }
+
+  /** The stand-in looks at no more than this. */
+  static byte[] ptx(String family) {
+    return (".version 8.5 // " + family).getBytes(StandardCharsets.US_ASCII);
+  }
+
+  private static native void usePlainKernels(boolean use);
 }
