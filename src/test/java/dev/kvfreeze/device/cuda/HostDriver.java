@@ -3,6 +3,8 @@ package dev.kvfreeze.device.cuda;
 import dev.kvfreeze.device.DeviceBudget;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.function.Supplier;
 
 /**
  * The real {@link JCudaDriver} over a libcuda.so.1 that computes in host memory: JCuda, the
@@ -66,6 +68,20 @@ public final class HostDriver {
     load();
     usePlainKernels(code == HostCode.PLAIN);
     return CudaDevice.open(driver, 0, DeviceBudget.ofBytes(bytes), HostDriver::ptx);
+  }
+
+  /** A device whose driver does its work late and out of order, and what that has found. */
+  public record RecordedDevice(CudaDevice device, Supplier<List<String>> problems) {}
+
+  /** A device over a {@link RecordingDriver}. */
+  public static RecordedDevice recorded(long bytes, HostCode code, long seed, double eagerness) {
+    RecordingDriver driver = new RecordingDriver(load(), seed, eagerness);
+    return new RecordedDevice(device(driver, bytes, code), driver::problems);
+  }
+
+  /** How many times decode steps of a device were replayed as a graph. */
+  public static long graphReplays(CudaDevice device) {
+    return device.graphReplays();
   }
 
   /** The stand-in looks at no more than this. */
