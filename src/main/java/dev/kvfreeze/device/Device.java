@@ -23,7 +23,16 @@ public interface Device extends AutoCloseable {
 
   Activations activations(int rows, int columns);
 
+  /**
+   * Memory for pages. On a device with memory of its own, take weights and activations first: it
+   * has at most what they leave.
+   */
   PageMemory pageMemory(PageLayout layout, long limitBytes);
+
+  /** Bytes of pages where nobody says how many. */
+  default long usualPoolBytes() {
+    return 1L << 30;
+  }
 
   /** {@code out[r] = scale * table[tokens[offset + r]]} for {@code rows} rows. */
   void embed(Weight table, int[] tokens, int offset, int rows, float scale, Activations out);

@@ -9,7 +9,9 @@ public interface HostPages extends AutoCloseable {
   /** Places there can be. */
   int capacity();
 
-  /** Makes sure that places {@code [0, count)} are backed by memory; false when there is no more. */
+  /**
+   * Makes sure that places {@code [0, count)} are backed by memory; false when there is no more.
+   */
   boolean ensure(int count);
 
   /** Copies the page in a slot to a place. */

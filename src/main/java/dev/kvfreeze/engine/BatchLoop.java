@@ -317,9 +317,11 @@ final class BatchLoop {
 
   /** Fails every running document; the loop is not used afterwards. */
   void abandon(Throwable reason) {
+    // First told, then released: a lost device may not even take pages back.
     for (Document document : List.copyOf(running)) {
-      fail(document, reason);
+      document.result().completeExceptionally(reason);
     }
+    running.clear();
     sentBack.forEach(document -> document.result().completeExceptionally(reason));
     sentBack.clear();
   }

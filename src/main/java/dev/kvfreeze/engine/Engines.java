@@ -10,7 +10,6 @@ import dev.kvfreeze.device.HostPages;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.device.PageMemory;
 import dev.kvfreeze.device.cpu.CpuDevice;
-import dev.kvfreeze.device.cpu.DecodeActivations;
 import dev.kvfreeze.freeze.FreezePolicies;
 import dev.kvfreeze.freeze.FreezePolicy;
 import dev.kvfreeze.freeze.PolicyOptions;
@@ -34,19 +33,24 @@ public final class Engines {
       PolicyOptions policyOptions,
       String policyName,
       int threads) {
-    return open(model, options, policyOptions, policyName, threads, DecodeActivations.INT8);
+    FreezePolicy policy = FreezePolicies.create(policyName, policyOptions);
+    return open(model, CpuDevice.open(threads), options, policy);
   }
 
-  /** The same with a choice of what decode steps multiply. */
+  /**
+   * An engine on the device that the options ask for.
+   *
+   * @param model stays the caller's to close, after the engine
+   * @throws IllegalArgumentException for an unknown policy or sizes that do not fit together
+   */
   public static Engine open(
       LanguageModel model,
       EngineOptions options,
       PolicyOptions policyOptions,
       String policyName,
-      int threads,
-      DecodeActivations decodeActivations) {
+      DeviceOptions deviceOptions) {
     FreezePolicy policy = FreezePolicies.create(policyName, policyOptions);
-    return open(model, CpuDevice.open(threads, decodeActivations), options, policy);
+    return open(model, Devices.open(deviceOptions), options, policy);
   }
 
   /** An engine on a given device, which it closes with itself. */
@@ -85,7 +89,8 @@ public final class Engines {
   private static KvCache cache(
       Device device, EngineOptions options, FreezePolicy policy, ModelSpec spec) {
     PageLayout layout = new PageLayout(spec.headSize(), options.pageTokens(), options.kvFormat());
-    PageMemory memory = device.pageMemory(layout, options.poolBytes());
+    long poolBytes = options.poolBytes() == 0 ? device.usualPoolBytes() : options.poolBytes();
+    PageMemory memory = device.pageMemory(layout, poolBytes);
     try {
       return new KvCache(
           memory, coldStore(memory, options), policy, spec.layers().size(), spec.kvHeads());

@@ -20,8 +20,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
 /**
- * Batches of documents with freezing on the CUDA device in host memory: page moves and computing are
- * ordered whatever the order they run in, and nothing is left behind.
+ * Batches of documents with freezing on the CUDA device in host memory: page moves and computing
+ * are ordered whatever the order they run in, and nothing is left behind.
  */
 @Timeout(value = 10, unit = TimeUnit.MINUTES)
 class CudaEngineTest {

@@ -42,13 +42,11 @@ public final class CudaDevice implements Device {
   private final AttentionMass mass;
   private final SketchOperations sketches;
   private final LogitRows logits;
+  private GpuClaim claim;
   private boolean closed;
 
   private CudaDevice(
-      CudaDriver driver,
-      GpuProperties gpu,
-      DeviceBudget budget,
-      Function<String, byte[]> ptx) {
+      CudaDriver driver, GpuProperties gpu, DeviceBudget budget, Function<String, byte[]> ptx) {
     this.driver = driver;
     driver.open(gpu.ordinal());
     long bytes = budget.bytesOf(driver.memoryInfo().freeBytes());
@@ -65,33 +63,31 @@ public final class CudaDevice implements Device {
     this.logits = new LogitRows(work, scratch);
     this.info =
         new DeviceInfo(
-            "cuda: "
-                + gpu.name()
-                + ", "
-                + (gpu.totalBytes() >> 20)
-                + " MiB, GPU-"
-                + gpu.uuid(),
+            "cuda: " + gpu.name() + ", " + (gpu.totalBytes() >> 20) + " MiB, GPU-" + gpu.uuid(),
             "cuda-" + gpu.architecture(),
             gpu.multiprocessors());
   }
 
   /**
-   * Opens a GPU.
+   * Opens a GPU for this process alone.
    *
-   * @param ordinal its number among the visible ones
-   * @throws CudaUnavailableException when there is no driver or no such GPU
+   * @param address an ordinal among the visible GPUs, {@code GPU-...}, {@code MIG-...}, or empty
+   *     for the first
+   * @throws CudaUnavailableException when there is no driver, no such GPU, or another process has
+   *     it
    * @throws OutOfMemoryError when it has less free memory than the budget
    */
-  public static CudaDevice open(int ordinal, DeviceBudget budget) {
-    return open(JCudaDriver.load(), ordinal, budget, Kernels::fromJar);
-  }
-
-  /** Whether the machine has an NVIDIA driver and a GPU; loads nothing where it has none. */
-  public static boolean available() {
+  public static CudaDevice open(String address, DeviceBudget budget) {
+    CudaDriver driver = JCudaDriver.load();
+    GpuProperties gpu = GpuAddress.find(address, driver.gpus());
+    GpuClaim claim = GpuClaim.of(address.startsWith("MIG-") ? address : gpu.uuid());
     try {
-      return !JCudaDriver.load().gpus().isEmpty();
-    } catch (CudaUnavailableException e) {
-      return false;
+      CudaDevice device = open(driver, gpu.ordinal(), budget, Kernels::fromJar);
+      device.claim = claim;
+      return device;
+    } catch (RuntimeException | Error e) {
+      claim.close();
+      throw e;
     }
   }
 
@@ -105,7 +101,11 @@ public final class CudaDevice implements Device {
     GpuProperties gpu = gpus.get(ordinal);
     if (gpu.major() < 8) {
       throw new CudaUnavailableException(
-          gpu.name() + " has compute capability " + gpu.major() + "." + gpu.minor()
+          gpu.name()
+              + " has compute capability "
+              + gpu.major()
+              + "."
+              + gpu.minor()
               + "; the kernels need 8.0 (Ampere) or newer, use engine.device=cpu",
           null);
     }
@@ -145,13 +145,23 @@ public final class CudaDevice implements Device {
     long count = (long) rows * columns;
     if (count > Integer.MAX_VALUE) {
       throw new IllegalArgumentException(
-          "activations of " + rows + " x " + columns + " are too large; use smaller prefill chunks");
+          "activations of "
+              + rows
+              + " x "
+              + columns
+              + " are too large; use smaller prefill chunks");
     }
     return new CudaActivations(
         rows,
         columns,
         work.memory.take("activations", 4 * count),
         work.memory.take("activations", 2 * count));
+  }
+
+  /** All that weights and activations leave. */
+  @Override
+  public long usualPoolBytes() {
+    return Long.MAX_VALUE;
   }
 
   @Override
@@ -291,6 +301,16 @@ public final class CudaDevice implements Device {
       return;
     }
     closed = true;
+    try {
+      free();
+    } finally {
+      if (claim != null) {
+        claim.close();
+      }
+    }
+  }
+
+  private void free() {
     try {
       work.bind();
       work.queue.discard();

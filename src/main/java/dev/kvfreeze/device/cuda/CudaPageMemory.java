@@ -141,8 +141,7 @@ final class CudaPageMemory implements PageMemory {
     work.bind();
     moves.finish();
     work.flush();
-    work.driver.copy(
-        scratch.address(), pageAddress(slot), layout.pageBytes(), work.computeStream);
+    work.driver.copy(scratch.address(), pageAddress(slot), layout.pageBytes(), work.computeStream);
     work.driver.synchronize(work.computeStream);
     PageWords.fromDevice(layout, scratch.view(), words, offset);
   }
@@ -154,8 +153,7 @@ final class CudaPageMemory implements PageMemory {
     work.flush();
     ByteBuffer page = scratch.view();
     PageWords.toDevice(layout, words, offset, page);
-    work.driver.copy(
-        pageAddress(slot), scratch.address(), layout.pageBytes(), work.computeStream);
+    work.driver.copy(pageAddress(slot), scratch.address(), layout.pageBytes(), work.computeStream);
     work.driver.synchronize(work.computeStream);
   }
 

@@ -131,8 +131,7 @@ final class Elementwise {
   void add(CudaActivations x, CudaActivations y, int rows) {
     checkLength("the rows added", y.columns(), x.columns());
     int count = Math.multiplyExact(rows, x.columns());
-    work.launch(
-        "add", divideUp(count, BLOCK_VALUES), 1, 1, BLOCK, x.address(), y.address(), count);
+    work.launch("add", divideUp(count, BLOCK_VALUES), 1, 1, BLOCK, x.address(), y.address(), count);
     x.written(rows);
   }
 

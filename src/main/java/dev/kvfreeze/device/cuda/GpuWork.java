@@ -21,11 +21,7 @@ final class GpuWork implements AutoCloseable {
   private PinnedMemory results;
   private Thread bound;
 
-  GpuWork(
-      CudaDriver driver,
-      GpuProperties gpu,
-      DeviceMemory memory,
-      Function<String, byte[]> ptx) {
+  GpuWork(CudaDriver driver, GpuProperties gpu, DeviceMemory memory, Function<String, byte[]> ptx) {
     this.driver = driver;
     this.gpu = gpu;
     this.memory = memory;

@@ -38,11 +38,12 @@ final class JCudaDriver implements CudaDriver {
   private static final int MOST_ARGUMENTS = 40;
 
   /**
-   * Looked for before JCuda is: a class of it that failed to find its library cannot be loaded again
-   * in this JVM. The last one is that of Windows' subsystem for Linux.
+   * Looked for before JCuda is: a class of it that failed to find its library cannot be loaded
+   * again in this JVM. The last one is that of Windows' subsystem for Linux.
    */
   private static final List<Path> DRIVER_FILES =
-      List.of(Path.of("/dev/nvidiactl"), Path.of("/proc/driver/nvidia/version"), Path.of("/dev/dxg"));
+      List.of(
+          Path.of("/dev/nvidiactl"), Path.of("/proc/driver/nvidia/version"), Path.of("/dev/dxg"));
 
   private record NativeStream(CUstream handle) implements Stream {}
 
@@ -203,8 +204,7 @@ final class JCudaDriver implements CudaDriver {
     device = new CUdevice();
     check(cuDeviceGet(device, ordinal), "cuDeviceGet of GPU " + ordinal);
     CUcontext retained = new CUcontext();
-    check(
-        cuDevicePrimaryCtxRetain(retained, device), "cuDevicePrimaryCtxRetain of GPU " + ordinal);
+    check(cuDevicePrimaryCtxRetain(retained, device), "cuDevicePrimaryCtxRetain of GPU " + ordinal);
     context = retained;
     makeCurrent();
   }
@@ -415,8 +415,7 @@ final class JCudaDriver implements CudaDriver {
   @Override
   public Graph graph(List<Launch> launches, Stream stream) {
     check(
-        cuStreamBeginCapture(
-            of(stream), CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
+        cuStreamBeginCapture(of(stream), CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
         "cuStreamBeginCapture");
     CUgraph graph = new CUgraph();
     try {

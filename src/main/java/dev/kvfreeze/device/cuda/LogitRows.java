@@ -30,8 +30,7 @@ final class LogitRows {
     scratch.begin();
     long partial = scratch.take("logit statistics", 16L * parts * rows);
     long out = scratch.take("logit statistics", 16L * rows);
-    work.launch(
-        "logit_parts", parts, rows, 1, 256, logits.address(), logits.columns(), partial);
+    work.launch("logit_parts", parts, rows, 1, 256, logits.address(), logits.columns(), partial);
     work.launch("logit_statistics", rows, 1, 1, 32, partial, parts, out);
     ByteBuffer bytes = work.read(out, 16 * rows);
     LogitStatistics[] statistics = new LogitStatistics[rows];

@@ -63,8 +63,15 @@ final class MatrixProducts {
         CudaActivations out = CudaActivations.of(outs[i]);
         if (out.columns() != weight.rows() || out.rows() < rows) {
           throw new IllegalArgumentException(
-              weight.name() + " gives " + rows + " rows of " + weight.rows() + " values, room is "
-                  + out.rows() + " of " + out.columns());
+              weight.name()
+                  + " gives "
+                  + rows
+                  + " rows of "
+                  + weight.rows()
+                  + " values, room is "
+                  + out.rows()
+                  + " of "
+                  + out.columns());
         }
         out.written(rows);
         factors.add(weight);

@@ -57,10 +57,7 @@ final class PageAttention {
       }
     }
     return new Tables(
-        segmentTable.address(),
-        headTable.address(),
-        lists.entriesAddress(),
-        memory.poolAddress());
+        segmentTable.address(), headTable.address(), lists.entriesAddress(), memory.poolAddress());
   }
 
   private static int rows(List<AttentionSegment> segments) {
@@ -167,8 +164,7 @@ final class PageAttention {
       // As many segments at a time as the scratch memory has room for.
       int half = segments.size() / 2;
       decode(queries, shape, memory, segments.subList(0, half), out, outBf16);
-      decode(
-          queries, shape, memory, segments.subList(half, segments.size()), out, outBf16);
+      decode(queries, shape, memory, segments.subList(half, segments.size()), out, outBf16);
       return;
     }
     Tables t = tables(shape, memory, segments);
@@ -268,8 +264,7 @@ final class PageAttention {
     }
     boolean wanted = wantMass(segments);
     scratch.begin();
-    long logSums =
-        wanted ? scratch.take("attention's rows", 4L * lastRow * shape.heads()) : 0L;
+    long logSums = wanted ? scratch.take("attention's rows", 4L * lastRow * shape.heads()) : 0L;
     work.launchShared(
         "attend_prefill",
         divideUp(mostRows * shape.groupSize(), TILE_ROWS),

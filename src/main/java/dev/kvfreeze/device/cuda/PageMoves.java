@@ -20,6 +20,7 @@ import java.util.Arrays;
 final class PageMoves implements AutoCloseable {
   private static final int STAGING_BYTES = 16 << 20;
   private static final int TABLE_BYTES = 1 << 20;
+
   /** Most device memory that it takes. */
   static final long DEVICE_BYTES = STAGING_BYTES + TABLE_BYTES + 1024;
 
@@ -164,7 +165,16 @@ final class PageMoves implements AutoCloseable {
     long table = slotTable(from, to);
     driver.launch(
         work.kernels.launch(
-            "gather_pages", to - from, 1, 1, 128, 0, poolAddress, table, pageBytes, staging.address()),
+            "gather_pages",
+            to - from,
+            1,
+            1,
+            128,
+            0,
+            poolAddress,
+            table,
+            pageBytes,
+            staging.address()),
         stream);
     for (int i = from; i < to; ) {
       int end = endOfNeighbours(i, to);
@@ -182,7 +192,16 @@ final class PageMoves implements AutoCloseable {
     long table = slotTable(from, to);
     driver.launch(
         work.kernels.launch(
-            "scatter_pages", to - from, 1, 1, 128, 0, staging.address(), table, pageBytes, poolAddress),
+            "scatter_pages",
+            to - from,
+            1,
+            1,
+            128,
+            0,
+            staging.address(),
+            table,
+            pageBytes,
+            poolAddress),
         stream);
   }
 

@@ -168,8 +168,7 @@ final class SketchOperations {
     KeySketches any = segments.get(0).heads()[0];
     int heads = segments.size() * shape.kvHeads();
     int group = shape.groupSize();
-    work.tables.prepare(
-        24L * heads + 16L * parts.count() + 28L * segments.size() + 12L * heads, 6);
+    work.tables.prepare(24L * heads + 16L * parts.count() + 28L * segments.size() + 12L * heads, 6);
     PassTables.Table targetTable = work.tables.table(24L * heads);
     PassTables.Table rows = work.tables.ints(segments.size());
     PassTables.Table positions = work.tables.ints(4L * segments.size());
@@ -188,8 +187,7 @@ final class SketchOperations {
     }
     parts.fill(partTable.ints(), headParts.ints(), offsets.ints());
     scratch.begin();
-    long rotated =
-        scratch.take("queries", 4L * segments.size() * shape.heads() * shape.headSize());
+    long rotated = scratch.take("queries", 4L * segments.size() * shape.heads() * shape.headSize());
     long states = scratch.take("scores", 8L * parts.count() * group);
     long sums = scratch.take("scores", 4L * parts.pages() * group);
     long mass = scratch.take("scores", 4L * parts.massPages());

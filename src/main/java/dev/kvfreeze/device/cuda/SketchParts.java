@@ -32,8 +32,7 @@ final class SketchParts {
     SketchParts parts = new SketchParts(heads, Math.max(1, partTokens / pageTokens), pageTokens);
     int head = 0;
     for (SketchSegment segment : segments) {
-      int start =
-          shape.window() <= 0 ? 0 : Math.max(0, segment.position() - shape.window() + 1);
+      int start = shape.window() <= 0 ? 0 : Math.max(0, segment.position() - shape.window() + 1);
       for (KeySketches sketches : segment.heads()) {
         parts.add(head++, Math.min(start / pageTokens, sketches.pages), sketches.pages);
       }

@@ -4,8 +4,8 @@ import java.util.Map;
 import java.util.TreeMap;
 
 /**
- * Blocks of any size taken from the upper end of a region whose lower end holds pages: where the two
- * meet moves with what is needed. Offsets, no addresses; best fit, neighbours merged.
+ * Blocks of any size taken from the upper end of a region whose lower end holds pages: where the
+ * two meet moves with what is needed. Offsets, no addresses; best fit, neighbours merged.
  */
 final class TopRoom {
   private final long size;

@@ -8,7 +8,8 @@ import java.nio.ByteBuffer;
 
 /**
  * Packs one tile of 32 rows of a matrix in the layout of {@code src/main/cuda/README.md}: what a
- * lane of the matrix instruction needs lies together. Quantised types keep their bits. One thread's.
+ * lane of the matrix instruction needs lies together. Quantised types keep their bits. One
+ * thread's.
  */
 final class WeightTiles {
   static final int TILE_ROWS = 32;

@@ -9,8 +9,8 @@ import java.nio.FloatBuffer;
 import java.util.stream.IntStream;
 
 /**
- * Makes a model file's tensors resident: matrices in tiles that keep their quantised bits, packed on
- * all cores into one half of pinned memory while the other half is copied; vectors as floats.
+ * Makes a model file's tensors resident: matrices in tiles that keep their quantised bits, packed
+ * on all cores into one half of pinned memory while the other half is copied; vectors as floats.
  */
 final class WeightUploader implements AutoCloseable {
   private static final long HALF_BYTES = 32L << 20;
@@ -53,8 +53,7 @@ final class WeightUploader implements AutoCloseable {
       send(address + 4L * from, 4L * count);
       from += count;
     }
-    return new CudaWeight(
-        tensor.name(), 1, tensor.columns(), TensorType.F32, address, bytes);
+    return new CudaWeight(tensor.name(), 1, tensor.columns(), TensorType.F32, address, bytes);
   }
 
   private CudaWeight matrix(TensorData tensor) {

@@ -1,6 +1,5 @@
 package dev.kvfreeze.model.tensor;
 
-
 /**
  * Thirty-two neighbouring values of a quantised row, unpacked: value i is {@code quants[i] *
  * scales[i / 16] + minimum}, quants unsigned. For formats without a minimum it is {@code -zeroPoint
@@ -26,7 +25,9 @@ public final class QuantBlock {
   /** The minimum likewise. */
   public int minimumHalf;
 
-  /** Of K types: the scale of the superblock as the file's half, in {@link #scaleHalf}, times this. */
+  /**
+   * Of K types: the scale of the superblock as the file's half, in {@link #scaleHalf}, times this.
+   */
   public final int[] scaleCodes = new int[2];
 
   /** Of Q4_K and Q5_K: the minimum of the superblock, {@link #minimumHalf}, times this. */

@@ -10,11 +10,12 @@ import java.util.Random;
 import java.util.TreeMap;
 
 /**
- * A driver that checks what its user relies on. It keeps the work of each stream in a queue, does it
- * through another driver as late and in as unlucky an order as events and waits allow (seeded), and
- * compares each access to pages, tables and pinned memory with those before: two accesses of which
- * one writes must be ordered by streams, events or waits of the host (vector clocks), whatever order
- * they happened to run in. Freed memory may not be in use or be used; at close nothing may be left.
+ * A driver that checks what its user relies on. It keeps the work of each stream in a queue, does
+ * it through another driver as late and in as unlucky an order as events and waits allow (seeded),
+ * and compares each access to pages, tables and pinned memory with those before: two accesses of
+ * which one writes must be ordered by streams, events or waits of the host (vector clocks),
+ * whatever order they happened to run in. Freed memory may not be in use or be used; at close
+ * nothing may be left.
  */
 final class RecordingDriver implements CudaDriver {
   private static final int MOST_STREAMS = 8;
