@@ -82,7 +82,7 @@ public final class SequenceCache implements AutoCloseable {
     int newLength = Math.addExact(length, tokens);
     int oldPages = pageCount();
     int newPages = (int) cache.pagesFor(newLength) - oldPages;
-    reserveSketches(newLength / pageTokens);
+    passing.reserveSketches(newLength / pageTokens);
     if (kind != StepKind.DECODE && policy.streams(newLength)) {
       passing.extend(newLength, newPages);
       return;
@@ -102,15 +102,6 @@ public final class SequenceCache implements AutoCloseable {
       table.fill(firstChanged, pageTokens, newLength);
     }
     length = newLength;
-  }
-
-  /** On a device where sketches and pages share memory, full pages may find none for theirs. */
-  private void reserveSketches(int full) {
-    for (HeadTable table : tables) {
-      if (!table.reserveSketches(full, pageTokens)) {
-        throw exhausted("the sketches of " + full + " pages a head", 1);
-      }
-    }
   }
 
   /** The same for a decode step. */
@@ -164,7 +155,7 @@ public final class SequenceCache implements AutoCloseable {
 
   /** Whether closing a layer looks at its attention mass: it must be there by then. */
   public boolean observesLayers(StepKind kind) {
-    return passing.active && cache.policy.wantsMass(kind);
+    return passing.observes(kind);
   }
 
   /** Whether the sketches of a layer shall be scored in this decode step. */

@@ -128,6 +128,34 @@ public final class CudaDevice implements Device {
     return work.memory.holders();
   }
 
+  /**
+   * Bytes a second that a copy within device memory reads and writes, the best of a few: what other
+   * figures are shares of.
+   */
+  public double copyBandwidth(long bytes) {
+    work.bind();
+    DeviceMemory.Lease area = work.memory.lease("bandwidth", 2 * bytes);
+    CudaDriver.Event from = driver.newEvent(CudaDriver.EventTiming.ON);
+    CudaDriver.Event to = driver.newEvent(CudaDriver.EventTiming.ON);
+    double best = 0;
+    for (int i = 0; i < 10; i++) {
+      driver.record(from, work.computeStream);
+      driver.copy(area.address() + bytes, area.address(), bytes, work.computeStream);
+      driver.record(to, work.computeStream);
+      driver.synchronize(to);
+      best = Math.max(best, 2000.0 * bytes / driver.millisBetween(from, to));
+    }
+    driver.close(from);
+    driver.close(to);
+    work.memory.giveUp(area);
+    return best;
+  }
+
+  /** Bytes of the budget that nobody has taken. */
+  public long freeBytes() {
+    return work.memory.freeBytes();
+  }
+
   /** How many times decode steps were replayed as a graph. */
   long graphReplays() {
     return work.queue.replays();

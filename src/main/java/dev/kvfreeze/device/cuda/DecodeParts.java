@@ -5,45 +5,47 @@ import dev.kvfreeze.device.HeadPages;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.model.AttentionShape;
 import java.nio.IntBuffer;
+import java.util.Arrays;
 import java.util.List;
 
 /**
  * How the pages of a decode step's heads are cut into parts for the multiprocessors (split-K, as
- * Flash-Decoding): small parts while there are few, so that all of them have work.
+ * Flash-Decoding): small parts for short heads, so that all of them have work. The cut of a head
+ * depends on that head alone, so that a document's numbers are the same in any batch.
  */
 final class DecodeParts {
   private final AttentionShape shape;
   private final List<AttentionSegment> segments;
-  private final int partPages;
+  private final int[] partPages;
+  private final int mostPartPages;
   private final int count;
 
   private DecodeParts(
-      AttentionShape shape, List<AttentionSegment> segments, int partPages, int count) {
+      AttentionShape shape, List<AttentionSegment> segments, int[] partPages, int count) {
     this.shape = shape;
     this.segments = segments;
     this.partPages = partPages;
+    this.mostPartPages = Arrays.stream(partPages).max().orElse(1);
     this.count = count;
   }
 
   /**
    * @param segments of one row each
-   * @param wantedParts as many as keep the GPU busy
+   * @param wantedParts of a sequence: as many as keep the GPU busy
    */
   static DecodeParts of(
       AttentionShape shape, PageLayout layout, List<AttentionSegment> segments, int wantedParts) {
-    long pages = 0;
-    for (AttentionSegment segment : segments) {
-      for (HeadPages head : segment.heads()) {
-        pages += head.count - firstVisible(head, segment, shape.window());
-      }
-    }
-    int partPages =
-        PageAttention.partPages(pages * layout.pageTokens(), wantedParts, layout.pageTokens());
+    int[] partPages = new int[segments.size() * shape.kvHeads()];
     int count = 0;
+    int index = 0;
     for (AttentionSegment segment : segments) {
       for (HeadPages head : segment.heads()) {
         int visible = head.count - firstVisible(head, segment, shape.window());
-        count += Math.max(1, Kernels.divideUp(visible, partPages));
+        // As if the sequence were alone, all of its heads like this one.
+        long tokens = (long) visible * layout.pageTokens() * shape.kvHeads();
+        int pages = PageAttention.partPages(tokens, wantedParts, layout.pageTokens());
+        partPages[index++] = pages;
+        count += Math.max(1, Kernels.divideUp(visible, pages));
       }
     }
     return new DecodeParts(shape, segments, partPages, count);
@@ -71,7 +73,7 @@ final class DecodeParts {
 
   /** Most pages of a part. */
   int partPages() {
-    return partPages;
+    return mostPartPages;
   }
 
   /**
@@ -91,7 +93,7 @@ final class DecodeParts {
         int first = filled;
         int from = firstVisible(pages, segment, shape.window());
         do {
-          int to = Math.min(pages.count, from + partPages);
+          int to = Math.min(pages.count, from + partPages[head]);
           parts.put(head).put(from).put(to).put(0);
           filled++;
           from = to;
