@@ -1,6 +1,7 @@
 // What the kernel tests share: device memory with guards, launches, comparisons.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
