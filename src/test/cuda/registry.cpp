@@ -22,6 +22,11 @@ std::map<std::string, Launcher>& kernels() {
   return all;
 }
 
+std::map<std::string, int>& parameter_counts() {
+  static std::map<std::string, int> all;
+  return all;
+}
+
 const std::string& launch_error() { return error; }
 
 int launch(const std::string& kernel, Index3 grid, Index3 block, unsigned sharedBytes,
@@ -59,6 +64,11 @@ int kvfreeze_host_launch(const char* kernel, unsigned gridX, unsigned gridY, uns
 }
 
 const char* kvfreeze_host_error(void) { return kvhost::launch_error().c_str(); }
+
+int kvfreeze_host_parameter_count(const char* kernel) {
+  const auto found = kvhost::parameter_counts().find(kernel);
+  return found == kvhost::parameter_counts().end() ? -1 : found->second;
+}
 
 int kvfreeze_host_kernel_count(void) { return static_cast<int>(kvhost::kernels().size()); }
 

@@ -11,6 +11,9 @@
 namespace kvhost {
 using Launcher = void (*)(void** parameters);
 
+/// Number of parameters by name; filled likewise.
+std::map<std::string, int>& parameter_counts();
+
 /// Filled by static initialisers, in the sources that build.sh writes.
 std::map<std::string, Launcher>& kernels();
 
@@ -28,15 +31,20 @@ template <auto kKernel>
 struct Entry;
 template <typename... Arguments, void (*kKernel)(Arguments...)>
 struct Entry<kKernel> {
+  static constexpr int kParameters = sizeof...(Arguments);
   static void launch(void** parameters) {
     call(kKernel, parameters, std::index_sequence_for<Arguments...>{});
   }
 };
 
 struct Registration {
-  Registration(const char* name, Launcher launcher) { kernels()[name] = launcher; }
+  Registration(const char* name, Launcher launcher, int parameters) {
+    kernels()[name] = launcher;
+    parameter_counts()[name] = parameters;
+  }
 };
 }  // namespace kvhost
 
 #define KVHOST_REGISTER(name) \
-  static const kvhost::Registration registration_##name(#name, kvhost::Entry<&name>::launch)
+  static const kvhost::Registration registration_##name(#name, kvhost::Entry<&name>::launch, \
+                                                        kvhost::Entry<&name>::kParameters)

@@ -150,6 +150,7 @@ final class TeacherForcing {
     sequence.extend(count);
     sequence.beginStep(kind);
     int rows = transformer.forward(List.of(new ForwardSlice(sequence, tokens, offset, count)));
+    transformer.awaitMass();
     sequence.endStep(kind);
     transformer.logitsOfRow(rows - 1);
   }

@@ -75,6 +75,7 @@ final class HeadTable {
     pages.slots[index] = slot;
     pages.firstPositions[index] = firstPosition;
     pages.mass[index] = 0;
+    pages.changed(index);
     listed[count] = index;
     excluded[count] = false;
     pages.count = index + 1;
@@ -101,6 +102,11 @@ final class HeadTable {
     for (int page = sketches.pages; page < full; page++) {
       into.add(new SketchedPage(sketches, page, slots[page]));
     }
+  }
+
+  /** Whether there is room for the sketches of the first {@code full} pages. */
+  boolean reserveSketches(int full, int pageTokens) {
+    return sketches == null || full * pageTokens < CENTRE_TOKENS || sketches.reserve(full);
   }
 
   /** By sketches, by boxes, or the attention that was measured. */
@@ -174,6 +180,7 @@ final class HeadTable {
       }
     }
     pages.ensure(index + count - start);
+    pages.changed(index);
     for (int page = start; page < count; page++) {
       int slot = slots[page];
       if (slot < 0 || excluded[page]) {

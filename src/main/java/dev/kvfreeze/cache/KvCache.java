@@ -134,8 +134,7 @@ public final class KvCache implements AutoCloseable {
   /** Empty sketches of a head of a layer, or null when the policy wants none. */
   KeySketches newSketches(int layer) {
     return policy.estimates() == PageEstimates.SKETCHES
-        ? new KeySketches(
-            memory.layout().headSize(), pageTokens, policy.sketchPlanes(), ropes.get(layer))
+        ? memory.newSketches(policy.sketchPlanes(), ropes.get(layer))
         : null;
   }
 
@@ -163,9 +162,8 @@ public final class KvCache implements AutoCloseable {
    * @throws ColdStoreFullException when there is no room
    */
   long backUp(int slot) {
-    memory.read(slot, staging, 0);
     try {
-      long handle = cold.store(staging, 0);
+      long handle = cold.store(memory, slot, staging);
       refusedAtBytes = Long.MAX_VALUE;
       return handle;
     } catch (ColdStoreFullException e) {
@@ -175,8 +173,7 @@ public final class KvCache implements AutoCloseable {
   }
 
   void bringBack(long handle, int slot) {
-    cold.load(handle, staging, 0);
-    memory.write(slot, staging, 0);
+    cold.load(handle, memory, slot, staging);
   }
 
   void forget(long handle) {

@@ -88,6 +88,7 @@ public final class SequenceCache implements AutoCloseable {
     int newLength = Math.addExact(length, tokens);
     int oldPages = pageCount();
     int newPages = (int) cache.pagesFor(newLength) - oldPages;
+    passing.reserveSketches(newLength / pageTokens);
     if (kind != StepKind.DECODE && policy.streams(newLength)) {
       passing.extend(newLength, newPages);
       return;
@@ -159,6 +160,11 @@ public final class SequenceCache implements AutoCloseable {
     }
   }
 
+  /** Whether closing a layer looks at its attention mass: it must be there by then. */
+  public boolean observesLayers(StepKind kind) {
+    return passing.observes(kind);
+  }
+
   /** Whether the sketches of a layer shall be scored in this step. */
   public boolean wantsEstimates(int layer, StepKind kind) {
     return frozenPages > 0
@@ -224,6 +230,7 @@ public final class SequenceCache implements AutoCloseable {
       policy.step(i, kind, moves, moves);
       tables[i].relist(pageTokens, length);
     }
+    cache.memory.sendMoves();
     notePeak();
   }
 
@@ -427,6 +434,7 @@ public final class SequenceCache implements AutoCloseable {
       }
       table.cut(0);
       table.relist(pageTokens, 0);
+      cache.memory.forget(table.pages);
       table.releaseSummaries();
     }
     length = 0;

@@ -39,7 +39,16 @@ public interface Device extends AutoCloseable {
 
   Activations activations(int rows, int columns);
 
+  /**
+   * Memory for pages. On a device with memory of its own, take weights and activations first: it
+   * has at most what they leave.
+   */
   PageMemory pageMemory(PageLayout layout, long limitBytes);
+
+  /** Bytes of pages where nobody says how many. */
+  default long usualPoolBytes() {
+    return 1L << 30;
+  }
 
   /** {@code out[r] = scale * table[tokens[offset + r]]} for {@code rows} rows. */
   void embed(Weight table, int[] tokens, int offset, int rows, float scale, Activations out);
@@ -102,6 +111,15 @@ public interface Device extends AutoCloseable {
       PageMemory memory,
       List<AttentionSegment> segments,
       Activations out);
+
+  /** Begins to bring the attention mass of the attentions so far to the host. */
+  default void requestMass() {}
+
+  /**
+   * Fills in {@link HeadPages#mass} of the attentions so far, waiting for it if need be; a device
+   * whose {@link #attend} has filled it does nothing.
+   */
+  default void awaitMass() {}
 
   /** Sketches the keys of full pages; a target's first call also finds its centre. */
   void sketchKeys(PageMemory memory, List<SketchedPage> pages);

@@ -16,7 +16,7 @@ import java.util.Arrays;
  * <p>Made by {@link Device#sketchKeys}, read by {@link Device#scoreSketches}, which fills {@link
  * #mass}. Owned by the cache.
  */
-public final class KeySketches {
+public class KeySketches {
   /** Tokens whose codes lie together: {@code bits[block][word][token]}. */
   public static final int BLOCK_TOKENS = 64;
 
@@ -102,6 +102,14 @@ public final class KeySketches {
   private static int words(int headSize, int planes) {
     int codes = Integer.SIZE / planes;
     return (headSize + codes - 1) / codes;
+  }
+
+  /**
+   * Takes room for the sketches of {@code count} pages where it may be missing later; false when
+   * there is none. Host memory is taken as it is used.
+   */
+  public boolean reserve(int count) {
+    return true;
   }
 
   /** Makes room for the sketches of {@code count} pages, keeping what is there. */

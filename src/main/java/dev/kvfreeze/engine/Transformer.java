@@ -164,8 +164,14 @@ public final class Transformer {
       attentionBlock(layer, w, slices, rows);
       feedForwardBlock(w, rows);
     }
+    device.requestMass();
     device.rmsNorm(residual, rows, weights.outputNorm(), spec.normEpsilon(), normed);
     return rows;
+  }
+
+  /** Before the policies look at a pass: their attention mass is there. */
+  public void awaitMass() {
+    device.awaitMass();
   }
 
   private int gatherRows(List<ForwardSlice> slices) {
@@ -214,6 +220,9 @@ public final class Transformer {
     }
     device.attend(query, shape, memory, segments, attention);
     sketch(layer, slices);
+    if (slices.stream().anyMatch(slice -> slice.cache().observesLayers(kind))) {
+      device.awaitMass();
+    }
     for (ForwardSlice slice : slices) {
       slice.cache().closeLayer(layer, kind);
     }

@@ -1,6 +1,8 @@
 package dev.kvfreeze.spark.plugin;
 
 import dev.kvfreeze.device.DeviceInfo;
+import dev.kvfreeze.device.DeviceLostError;
+import dev.kvfreeze.device.cuda.CudaUnavailableException;
 import dev.kvfreeze.engine.Engine;
 import dev.kvfreeze.engine.ProgressSnapshot;
 import dev.kvfreeze.model.LanguageModel;
@@ -127,13 +129,28 @@ public final class ExecutorEngine implements AutoCloseable {
     }
   }
 
-  /** Tells the driver that nothing more can be done here, and throws. */
+  /**
+   * Tells the driver that nothing more can be done here; thrown by a task, whose documents go to
+   * another executor. One whose device is lost ends, so that Spark starts a fresh one.
+   */
   public EngineUnavailableException ended(Throwable failure) {
     report(failure);
+    if (failure instanceof DeviceLostError && !alone()) {
+      LostDeviceExit.begin(describe(failure));
+    }
     return new EngineUnavailableException(describe(failure), failure);
   }
 
+  /** In local mode the executor is the driver's process, and there is no other. */
+  private boolean alone() {
+    return executorId.equals("driver");
+  }
+
   private void report(Throwable failure) {
+    if (failure instanceof DeviceLostError && !alone()) {
+      driver.accept(new ExecutorMessage.EngineFailed(executorId, host, false, describe(failure)));
+      return;
+    }
     boolean everywhere =
         failure instanceof ModelFileException
             || failure instanceof ConfigurationException
@@ -146,7 +163,10 @@ public final class ExecutorEngine implements AutoCloseable {
 
   private static String describe(Throwable failure) {
     // The messages of these say all; of others the class is needed too.
-    return failure instanceof ModelFileException || failure instanceof ConfigurationException
+    return failure instanceof ModelFileException
+            || failure instanceof ConfigurationException
+            || failure instanceof CudaUnavailableException
+            || failure instanceof DeviceLostError
         ? failure.getMessage()
         : failure.toString();
   }
