@@ -10,6 +10,7 @@ import dev.kvfreeze.freeze.FreezePolicies;
 import dev.kvfreeze.freeze.PolicyOptions;
 import dev.kvfreeze.model.LanguageModel;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -41,7 +42,7 @@ class ChoosingPoliciesTest {
     for (int pageTokens : new int[] {7, 16}) {
       Run full = run(trials, model, "full", "none", pageTokens);
       Run all = run(trials, model, policy, "none", pageTokens);
-      assertThat(all.logits).as("pages of %d", pageTokens).isEqualTo(full.logits);
+      assertThat(all.sameAs(full)).as("pages of %d", pageTokens).isTrue();
     }
   }
 
@@ -51,7 +52,7 @@ class ChoosingPoliciesTest {
     Run full = run(trials, model, "full", "none", 16);
     Run run = run(trials, model, policy, "25%", 16);
     GenerationStatistics statistics = run.generation.statistics();
-    assertThat(run.logits).isNotEqualTo(full.logits);
+    assertThat(run.sameAs(full)).isFalse();
     assertThat(statistics.peakResidentKvBytes()).isGreaterThanOrEqualTo(statistics.fullKvBytes());
     assertThat(statistics.thawedPages()).isZero();
     // Two layers of thirty attend to all under quest.
@@ -67,44 +68,48 @@ class ChoosingPoliciesTest {
     assertThat(statistics.thawedPages()).isPositive();
   }
 
-  @Test
-  void theOracleIsCloserToTheFullCacheThanBoxesAre() {
-    Run full = run(trials, model, "full", "none", 16);
-    double oracle = distance(full, run(trials, model, "oracle", "20%", 16));
-    double arkvale = distance(full, run(trials, model, "arkvale", "20%", 16));
-    assertThat(oracle).isPositive().isLessThan(arkvale);
-  }
-
   @ParameterizedTest
   @ValueSource(strings = {"quest", "arkvale", "oracle"})
   void slidingWindowsAreRespected(String policy) {
     try (LanguageModel gemma = RealModels.gemma3();
         PolicyTrials own = new PolicyTrials(gemma, CpuDevice.open(2), 128)) {
       Run full = run(own, gemma, "full", "none", 16);
-      assertThat(run(own, gemma, policy, "none", 16).logits).isEqualTo(full.logits);
-      for (float[] logits : run(own, gemma, policy, "30%", 16).logits) {
-        assertThat(logits).doesNotContain(Float.NaN);
-      }
+      assertThat(run(own, gemma, policy, "none", 16).sameAs(full)).isTrue();
+      assertThat(divergence(full, run(own, gemma, policy, "40%", 16))).isBetween(0.0, 1.0);
     }
   }
 
-  private static double distance(Run expected, Run run) {
+  /** Kullback-Leibler, mean over the fed tokens, in nats. */
+  private static double divergence(Run expected, Run run) {
     double sum = 0;
-    for (int i = 0; i < expected.logits.size(); i++) {
-      for (int t = 0; t < expected.logits.get(i).length; t++) {
-        sum += Math.pow(expected.logits.get(i)[t] - run.logits.get(i)[t], 2);
+    for (int i = 0; i < FED; i++) {
+      float[] p = expected.logits.get(i);
+      float[] q = run.logits.get(i);
+      double pTotal = 0;
+      double qTotal = 0;
+      for (int t = 0; t < p.length; t++) {
+        pTotal += Math.exp(p[t]);
+        qTotal += Math.exp(q[t]);
+      }
+      for (int t = 0; t < p.length; t++) {
+        sum += Math.exp(p[t]) / pTotal * (p[t] - Math.log(pTotal) - q[t] + Math.log(qTotal));
       }
     }
-    return sum;
+    return sum / FED;
   }
 
-  private record Run(Generation generation, List<float[]> logits) {}
+  private record Run(Generation generation, List<float[]> logits) {
+    /** To the bit; the arrays are too long to print. */
+    boolean sameAs(Run other) {
+      return Arrays.deepEquals(logits.toArray(), other.logits.toArray());
+    }
+  }
 
   private static Run run(
       PolicyTrials trials, LanguageModel model, String policy, String cap, int pageTokens) {
     int[] text = RealModels.textTokens(model, 0, 700 + FED);
-    int[] prompt = java.util.Arrays.copyOf(text, 700);
-    int[] forced = java.util.Arrays.copyOfRange(text, 700, 700 + FED);
+    int[] prompt = Arrays.copyOf(text, 700);
+    int[] forced = Arrays.copyOfRange(text, 700, 700 + FED);
     PolicyOptions options =
         PolicyOptions.defaults()
             .withPageTokens(pageTokens)
