@@ -19,6 +19,7 @@ import sys
 import time
 
 import _benchmark_report
+import _benchmark_whole_job
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 JVM_OPTIONS = ["--add-modules", "jdk.incubator.vector", "-XX:+UseTransparentHugePages", "-Xmx6g"]
@@ -45,6 +46,13 @@ def parse_arguments():
     parser.add_argument("--policies", default="full", help="policies to measure, separated by commas")
     parser.add_argument("--batch", type=int, default=1, help="documents at a time, against as many parallel sequences of llama.cpp")
     parser.add_argument("--java", action="append", help="java executable; may be given several times")
+    parser.add_argument(
+        "--whole-job",
+        action="store_true",
+        help="documents an hour of summarize on --text, start-up included, against a plain loop of llama-cpp-python",
+    )
+    parser.add_argument("--max-new-tokens", type=int, default=128, help="of --whole-job")
+    parser.add_argument("--flash-attention", choices=("on", "off"), default="on", help="of --whole-job's loop")
     parser.add_argument("--profile", action="store_true", help="print where our time goes, too")
     parser.add_argument(
         "--peer-python",
@@ -232,6 +240,19 @@ def measure(arguments):
 
 def main():
     arguments = parse_arguments()
+    if arguments.whole_job:
+        if not arguments.peer_python:
+            sys.exit("--peer-python (or $KVFREEZE_PEER_PYTHON) must name a Python that has llama-cpp-python 0.3.36")
+        model = os.path.expanduser((arguments.model or [SMOLLM2])[0])
+        seconds, documents = _benchmark_whole_job.measure(
+            arguments, model, arguments.text, arguments.max_new_tokens, arguments.flash_attention
+        )
+        command = "jobs/kvfreeze benchmark " + shlex.join(sys.argv[1:])
+        table = _benchmark_whole_job.report(seconds, documents, command)
+        print(table)
+        if arguments.write:
+            pathlib.Path(arguments.write).write_text(table + "\n", encoding="utf-8")
+        return
     if arguments.report:
         records = [record for file in arguments.report for record in _benchmark_report.read_records(file)]
         print(_benchmark_report.report(records))

@@ -1,16 +1,23 @@
 package dev.kvfreeze.benchmark;
 
 import dev.kvfreeze.device.KvFormat;
+import dev.kvfreeze.device.PartTimes;
+import dev.kvfreeze.device.PartTimes.Phase;
+import dev.kvfreeze.device.ProfiledDevice;
+import dev.kvfreeze.device.cpu.CpuDevice;
+import dev.kvfreeze.device.cpu.MemoryBandwidth;
 import dev.kvfreeze.engine.Engine;
 import dev.kvfreeze.engine.EngineOptions;
 import dev.kvfreeze.engine.Engines;
 import dev.kvfreeze.engine.Generation;
 import dev.kvfreeze.engine.GenerationRequest;
 import dev.kvfreeze.engine.SamplingOptions;
+import dev.kvfreeze.freeze.FreezePolicies;
 import dev.kvfreeze.freeze.PolicyOptions;
 import dev.kvfreeze.model.LanguageModel;
 import dev.kvfreeze.model.LanguageModels;
 import dev.kvfreeze.model.tokenizer.Tokenizer.SpecialTokens;
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -84,6 +91,15 @@ public final class EngineBenchmark implements Callable<Integer> {
   @Option(names = "--batch", defaultValue = "1", description = "documents at a time")
   private int batch;
 
+  @Option(names = "--profile", description = "add where the time goes, by part")
+  private boolean profiled;
+
+  private final PartTimes times = new PartTimes();
+  private final StringBuilder profiles = new StringBuilder();
+  private final StringBuilder profile = new StringBuilder();
+  private long weightBytes;
+  private double bandwidth;
+
   /** Runs the benchmark and ends the JVM. */
   public static void main(String[] arguments) {
     System.exit(new CommandLine(new EngineBenchmark()).execute(arguments));
@@ -97,7 +113,7 @@ public final class EngineBenchmark implements Callable<Integer> {
         new EngineOptions(
             kvFormat, pageTokens, 4L << 30, 8L << 30, null, prefillChunk, Math.max(1, batch), 0);
     PolicyOptions policyOptions = PolicyOptions.defaults().withPageTokens(pageTokens);
-    try (Engine engine = Engines.open(model, options, policyOptions, policy, threads)) {
+    try (Engine engine = open(model, options, policyOptions)) {
       double loadMillis = (System.nanoTime() - start) / 1e6;
       int[] tokens = model.tokenizer().encode(Files.readString(textFile), SpecialTokens.AS_TEXT);
       warmUp(engine, tokens);
@@ -118,7 +134,7 @@ public final class EngineBenchmark implements Callable<Integer> {
           Locale.ROOT,
           "{\"engine\":\"kvfreeze\",\"java\":\"%s\",\"provider\":\"%s\",\"device\":\"%s\","
               + "\"kernel_check\":\"%s\",\"model\":\"%s\",\"policy\":\"%s\",\"threads\":%d,\"batch\":%d,\"load_ms\":%.1f,"
-              + "\"prefill\":%s,\"decode\":%s}%n",
+              + "\"profile\":\"%s\",\"prefill\":%s,\"decode\":%s}%n",
           System.getProperty("java.version"),
           engine.device().provider(),
           engine.device().device(),
@@ -128,10 +144,25 @@ public final class EngineBenchmark implements Callable<Integer> {
           threads,
           batch,
           loadMillis,
+          profiles.toString().replace("\n", "\\n"),
           prefill,
           decode);
     }
     return 0;
+  }
+
+  private Engine open(LanguageModel model, EngineOptions options, PolicyOptions policyOptions)
+      throws IOException {
+    if (!profiled) {
+      return Engines.open(model, options, policyOptions, policy, threads);
+    }
+    bandwidth = MemoryBandwidth.readBytesPerSecond(threads);
+    weightBytes = Files.size(modelFile);
+    return Engines.open(
+        model,
+        new ProfiledDevice(CpuDevice.open(threads), times),
+        options,
+        FreezePolicies.create(policy, policyOptions));
   }
 
   /**
@@ -152,6 +183,7 @@ public final class EngineBenchmark implements Callable<Integer> {
     while (rates.size() < repeats || (rates.size() < MOST_REPEATS && System.nanoTime() - end < 0)) {
       rates.add(run(engine, tokens, context, newTokens));
     }
+    profiles.append(profile);
     return rates;
   }
 
@@ -180,13 +212,41 @@ public final class EngineBenchmark implements Callable<Integer> {
                   0)));
     }
     double prefillMillis = 0;
+    double stepMillis = 0;
+    long kvBytes = 0;
     int decoded = 0;
     for (CompletableFuture<Generation> result : results) {
       Generation generation = result.get();
       prefillMillis += generation.statistics().prefillMillis();
+      stepMillis = Math.max(stepMillis, generation.statistics().decodeMillis());
+      kvBytes += generation.statistics().meanResidentKvBytes();
       decoded += generation.tokens().length - 1;
     }
     double decodeMillis = (System.nanoTime() - start) / 1e6 - prefillMillis;
+    if (profiled) {
+      int steps = Math.max(1, newTokens - 1);
+      profile.setLength(0);
+      profile
+          .append(
+              ProfileReport.phase(
+                  times,
+                  Phase.PREFILL,
+                  "prefill of " + context + ", a token",
+                  (long) context * batch,
+                  prefillMillis,
+                  0))
+          .append('\n');
+      if (newTokens > 1) {
+        double sampling = decodeMillis - stepMillis;
+        String title = "decode at " + context + ", a step";
+        profile
+            .append(ProfileReport.phase(times, Phase.DECODE, title, steps, stepMillis, sampling))
+            .append("; ")
+            .append(ProfileReport.bandwidth(weightBytes, kvBytes, decodeMillis / steps, bandwidth))
+            .append('\n');
+      }
+      times.clear();
+    }
     return new Rates(
         1000.0 * context * batch / prefillMillis, 1000.0 * Math.max(0, decoded) / decodeMillis);
   }

@@ -232,7 +232,8 @@ public final class Knobs {
           "threads",
           "0",
           RUNNING,
-          "Threads that compute on a CPU; 0 for the executor's cores.");
+          "Threads that compute on a CPU, for all tasks of an executor together; 0 for the executor's"
+              + " cores, which Spark takes from a container's limit in local mode.");
   public static final Knob<DecodeActivations> DECODE_ACTIVATIONS =
       Knob.of(
           "engine.decodeActivations",
