@@ -6,21 +6,26 @@ compile.py --check  compiles again, compares with what is committed, assembles i
                     architecture of ARCHITECTURES and fails on spills beyond spills.txt
 compile.py --table  prints registers, shared memory and spills of every kernel, by architecture
 
-Run it in an environment with requirements.txt (README.md says how to make one).
+The first run makes .venv-cuda with what requirements.txt asks for (about 120 MB) and goes on there.
 """
 
 import argparse
 import concurrent.futures
 import ctypes
 import hashlib
+import importlib.machinery
 import importlib.util
+import os
 import pathlib
 import re
 import subprocess
 import sys
 import tempfile
+import venv
 
 SOURCES = pathlib.Path(__file__).resolve().parent
+REQUIREMENTS = SOURCES / "requirements.txt"
+ENVIRONMENT = SOURCES.parents[2] / ".venv-cuda"
 OUTPUT = SOURCES.parent / "resources" / "dev" / "kvfreeze" / "device" / "cuda" / "ptx"
 ALLOWANCES = SOURCES / "spills.txt"
 OPTIONS = ["--gpu-architecture=compute_80", "--std=c++17", "--device-as-default-execution-space"]
@@ -31,13 +36,36 @@ class CompileError(Exception):
     pass
 
 
-def package_folder(name: str) -> pathlib.Path:
+def find_package(name: str) -> importlib.machinery.ModuleSpec | None:
     try:
-        found = importlib.util.find_spec(f"nvidia.{name}")
+        return importlib.util.find_spec(f"nvidia.{name}")
     except ModuleNotFoundError:
-        found = None
+        return None
+
+
+def enter_environment() -> None:
+    """Starts over in .venv-cuda, made if need be, unless the packages are here already."""
+    if find_package("cuda_nvrtc") and find_package("cuda_nvcc"):
+        return
+    python = ENVIRONMENT / "bin" / "python"
+    stamp = ENVIRONMENT / "requirements.sha256"
+    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+    if pathlib.Path(sys.prefix) == ENVIRONMENT and stamp.is_file():
+        raise CompileError(f"{ENVIRONMENT} has lost its packages: delete it and start this again")
+    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted:
+        print(f"Making {ENVIRONMENT} (NVRTC and ptxas 12.6, about 120 MB)", file=sys.stderr, flush=True)
+        venv.create(ENVIRONMENT, with_pip=True)
+        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
+        if subprocess.run([*pip, "--requirement", str(REQUIREMENTS)]).returncode != 0:
+            raise CompileError(f"pip could not install {REQUIREMENTS} (its message is above)")
+        stamp.write_text(wanted, encoding="utf-8")
+    os.execv(python, [str(python), *sys.argv])
+
+
+def package_folder(name: str) -> pathlib.Path:
+    found = find_package(name)
     if found is None:
-        raise CompileError(f"nvidia.{name} is missing: pip install --requirement {SOURCES / 'requirements.txt'}")
+        raise CompileError(f"nvidia.{name} is missing: delete {ENVIRONMENT} and start this again")
     return pathlib.Path(list(found.submodule_search_locations)[0])
 
 
@@ -224,6 +252,7 @@ def main() -> int:
     mode.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     try:
+        enter_environment()
         if arguments.check:
             check()
         elif arguments.table:
