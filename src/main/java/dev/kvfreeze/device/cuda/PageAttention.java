@@ -265,13 +265,12 @@ final class PageAttention {
     boolean wanted = wantMass(segments);
     scratch.begin();
     long logSums = wanted ? scratch.take("attention's rows", 4L * lastRow * shape.heads()) : 0L;
-    work.launchShared(
+    work.launch(
         "attend_prefill",
         divideUp(mostRows * shape.groupSize(), TILE_ROWS),
         shape.kvHeads(),
         segments.size(),
         128,
-        PrefillShared.attendBytes(shape.headSize()),
         queries.address(),
         shape.heads(),
         shape.kvHeads(),
@@ -287,13 +286,12 @@ final class PageAttention {
         out.bf16Address(),
         logSums);
     if (wanted) {
-      work.launchShared(
+      work.launch(
           "mass_prefill",
           divideUp(mostPages * memory.layout().pageTokens(), TILE_TOKENS),
           shape.kvHeads(),
           segments.size(),
           128,
-          PrefillShared.massBytes(shape.headSize()),
           queries.address(),
           shape.heads(),
           shape.kvHeads(),
