@@ -245,6 +245,12 @@ final class PageAttention {
     return (4 * floats + 8L * partPages + 15) / 16 * 16;
   }
 
+  /** Values of a row in the prefill kernels' shared memory. */
+  private static int sharedRow(AttentionShape shape) {
+    int size = shape.headSize();
+    return 8 + (size <= 64 ? 64 : size <= 96 ? 96 : size <= 128 ? 128 : 256);
+  }
+
   private void prefill(
       CudaActivations queries,
       AttentionShape shape,
@@ -265,12 +271,13 @@ final class PageAttention {
     boolean wanted = wantMass(segments);
     scratch.begin();
     long logSums = wanted ? scratch.take("attention's rows", 4L * lastRow * shape.heads()) : 0L;
-    work.launch(
+    work.launchShared(
         "attend_prefill",
         divideUp(mostRows * shape.groupSize(), TILE_ROWS),
         shape.kvHeads(),
         segments.size(),
         128,
+        2L * sharedRow(shape) * (64 + 4 * (shape.headSize() <= 128 ? 64 : 32)),
         queries.address(),
         shape.heads(),
         shape.kvHeads(),
@@ -286,12 +293,13 @@ final class PageAttention {
         out.bf16Address(),
         logSums);
     if (wanted) {
-      work.launch(
+      work.launchShared(
           "mass_prefill",
           divideUp(mostPages * memory.layout().pageTokens(), TILE_TOKENS),
           shape.kvHeads(),
           segments.size(),
           128,
+          2L * sharedRow(shape) * 128,
           queries.address(),
           shape.heads(),
           shape.kvHeads(),
