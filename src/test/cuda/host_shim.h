@@ -15,7 +15,7 @@
 #define __forceinline__ inline
 #define __shared__ static
 #define __restrict__ __restrict
-#define __align__(bytes) alignas(bytes)
+#define __align__(bytes) __attribute__((aligned(bytes)))
 #define __launch_bounds__(...)
 #define DYNAMIC_SHARED(name) uint8* name = kvhost::dynamicShared
 
