@@ -17,7 +17,9 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 
-/** The same documents through the whole engine with the full cache and with freezing, equal memory. */
+/**
+ * The same documents through the whole engine with the full cache and with freezing, equal memory.
+ */
 final class FreezingStage implements Stage {
   private static final int DOCUMENTS = 24;
   private static final int PROMPT = 6000;
@@ -79,10 +81,7 @@ final class FreezingStage implements Stage {
     PolicyOptions policyOptions = PolicyOptions.defaults().withPageTokens(16);
     try (Engine engine =
         Engines.open(
-            model,
-            setup.devices().get(),
-            options,
-            FreezePolicies.create(policy, policyOptions))) {
+            model, setup.devices().get(), options, FreezePolicies.create(policy, policyOptions))) {
       long start = System.nanoTime();
       List<CompletableFuture<Generation>> results = new ArrayList<>();
       for (int i = 0; i < documents; i++) {

@@ -16,8 +16,8 @@ import picocli.CommandLine.Option;
 
 /**
  * Checks and measures the CUDA device on the GPU at hand, in stages, most important first. Each
- * prints its result as it ends, so that a run that is cut off has told what it knew. Exit code 0 when
- * all stages passed, 1 when one failed, 2 for wrong options.
+ * prints its result as it ends, so that a run that is cut off has told what it knew. Exit code 0
+ * when all stages passed, 1 when one failed, 2 for wrong options.
  */
 @Command(name = "gpu-check", mixinStandardHelpOptions = true)
 public final class GpuCheck implements Callable<Integer> {
@@ -71,8 +71,7 @@ public final class GpuCheck implements Callable<Integer> {
     int[] contexts = {128, 8192, 32_768, 131_072};
     int[] batches = {1, 8, 32};
     int[] prompts = {2048, 8192, 32_768};
-    stages.add(
-        new SpeedStage(RandomModel.llama3With8Billion(), contexts, batches, prompts, 2048));
+    stages.add(new SpeedStage(RandomModel.llama3With8Billion(), contexts, batches, prompts, 2048));
     stages.add(
         new SpeedStage(RandomModel.smolLm2With135Million(), contexts, batches, prompts, 2048));
     return stages;

@@ -3,12 +3,12 @@ package dev.kvfreeze.benchmark.gpu;
 import dev.kvfreeze.device.Device;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.cpu.CpuDevice;
+import dev.kvfreeze.engine.GenerationRequest;
 import dev.kvfreeze.engine.PolicySetup;
 import dev.kvfreeze.engine.PolicyTrials;
+import dev.kvfreeze.engine.SamplingOptions;
 import dev.kvfreeze.freeze.FreezePolicies;
 import dev.kvfreeze.freeze.PolicyOptions;
-import dev.kvfreeze.engine.GenerationRequest;
-import dev.kvfreeze.engine.SamplingOptions;
 import dev.kvfreeze.model.LanguageModel;
 import dev.kvfreeze.model.LanguageModels;
 import dev.kvfreeze.model.tokenizer.Tokenizer.SpecialTokens;
@@ -18,8 +18,8 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * The CPU's greedy tokens, forced on both devices: at each the GPU must prefer the same one, but where
- * the CPU's two best are nearly equal.
+ * The CPU's greedy tokens, forced on both devices: at each the GPU must prefer the same one, but
+ * where the CPU's two best are nearly equal.
  */
 final class GreedyStage implements Stage {
   private static final double DOUBT = 0.3;
@@ -66,8 +66,7 @@ final class GreedyStage implements Stage {
 
   private static void require(LanguageModel model, boolean holds, int index, double gap) {
     Stage.require(
-        holds,
-        model.name() + ": token " + index + " differs where the CPU prefers it by " + gap);
+        holds, model.name() + ": token " + index + " differs where the CPU prefers it by " + gap);
   }
 
   /** With {@code forced} null the device's own greedy tokens, one trial for each further token. */

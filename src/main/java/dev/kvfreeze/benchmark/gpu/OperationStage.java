@@ -123,8 +123,7 @@ final class OperationStage implements Stage {
 
   private static void attention(
       Device gpu, Device cpu, int headSize, int pageTokens, List<String> lines) {
-    AttentionShape shape =
-        new AttentionShape(6, 2, headSize, (float) (1 / Math.sqrt(headSize)), 0);
+    AttentionShape shape = new AttentionShape(6, 2, headSize, (float) (1 / Math.sqrt(headSize)), 0);
     double worst = 0;
     double worstMass = 0;
     // A prompt, then a decode step of it.
@@ -183,8 +182,7 @@ final class OperationStage implements Stage {
         device.embed(queryTable, ids, first, rows, 1, queries);
         device.embed(keyTable, ids, first, rows, 1, keys);
         device.embed(valueTable, ids, first, rows, 1, values);
-        List<AttentionSegment> segments =
-            List.of(new AttentionSegment(0, rows, first, heads));
+        List<AttentionSegment> segments = List.of(new AttentionSegment(0, rows, first, heads));
         device.writeKv(keys, values, shape, memory, segments);
         device.attend(queries, shape, memory, segments, out);
         device.requestMass();

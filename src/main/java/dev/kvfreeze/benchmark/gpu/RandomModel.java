@@ -27,11 +27,13 @@ final class RandomModel implements LanguageModel {
   }
 
   static RandomModel llama3With8Billion() {
-    return of("Llama-3-8B's shape, random Q4_0", 32, 4096, 14_336, 128_256, 32, 8, 128, TensorType.Q4_0);
+    return of(
+        "Llama-3-8B's shape, random Q4_0", 32, 4096, 14_336, 128_256, 32, 8, 128, TensorType.Q4_0);
   }
 
   static RandomModel smolLm2With135Million() {
-    return of("SmolLM2-135M's shape, random Q4_0", 30, 576, 1536, 49_152, 9, 3, 64, TensorType.Q4_0);
+    return of(
+        "SmolLM2-135M's shape, random Q4_0", 30, 576, 1536, 49_152, 9, 3, 64, TensorType.Q4_0);
   }
 
   /** Small enough for a host. */
@@ -79,8 +81,7 @@ final class RandomModel implements LanguageModel {
   long parameters() {
     long queries = (long) spec.heads() * spec.headSize();
     long keys = (long) spec.kvHeads() * spec.headSize();
-    long layer =
-        spec.hidden() * (2 * queries + 2 * keys) + 3L * spec.hidden() * spec.feedForward();
+    long layer = spec.hidden() * (2 * queries + 2 * keys) + 3L * spec.hidden() * spec.feedForward();
     return spec.layers().size() * layer;
   }
 
@@ -96,8 +97,9 @@ final class RandomModel implements LanguageModel {
       case "ffn_gate.weight", "ffn_up.weight" -> matrix(spec.feedForward(), spec.hidden());
       case "ffn_down.weight" -> matrix(spec.hidden(), spec.feedForward());
       case "token_embd.weight" -> matrix(spec.vocabulary(), spec.hidden());
-      default -> shapes.computeIfAbsent(
-          "norm", k -> new RandomTensors(0).matrix(TensorType.F32, 1, spec.hidden()));
+      default ->
+          shapes.computeIfAbsent(
+              "norm", k -> new RandomTensors(0).matrix(TensorType.F32, 1, spec.hidden()));
     };
   }
 

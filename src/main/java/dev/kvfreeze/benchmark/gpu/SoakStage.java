@@ -26,6 +26,9 @@ final class SoakStage implements Stage {
   private static final int STEPS = 2000;
   private static final int BATCH = 6;
 
+  /** Fewer active tokens than by default: more moves. */
+  private static final int LEAST_TOKENS = 96;
+
   @Override
   public String name() {
     return STEPS + " decode steps with freezing in a tiny pool";
@@ -55,7 +58,7 @@ final class SoakStage implements Stage {
 
   private static List<Generation> soak(CheckSetup setup, LanguageModel model, int[] tokens)
       throws Exception {
-    int documents = 2 * BATCH;
+    int documents = 2 + setup.scaled(2 * BATCH - 2);
     int newTokens = Math.max(4, setup.scaled(STEPS) * BATCH / documents);
     int longest = Math.min(tokens.length, 200 + setup.scaled(3000));
     // All full caches together would need many times as much.
@@ -64,7 +67,8 @@ final class SoakStage implements Stage {
     long poolBytes = perToken * (longest + newTokens) * 2;
     EngineOptions options =
         new EngineOptions(KvFormat.BF16, 8, poolBytes, 1L << 30, null, 128, BATCH, 0);
-    PolicyOptions policy = PolicyOptions.defaults().withPageTokens(8);
+    PolicyOptions defaults = PolicyOptions.defaults().withPageTokens(8);
+    PolicyOptions policy = defaults.withAdaptive(defaults.adaptive().withLeastTokens(LEAST_TOKENS));
     CudaDevice device = setup.devices().get();
     try (Engine engine =
         Engines.open(model, device, options, FreezePolicies.create("adaptive", policy))) {

@@ -18,9 +18,9 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * Decode steps as a share of the measured copy bandwidth (weights and KV bytes read, over the time of
- * a step), and prefill in TFLOP/s. Pages of long contexts are taken, not computed: what they hold
- * does not change the time.
+ * Decode steps as a share of the measured copy bandwidth (weights and KV bytes read, over the time
+ * of a step), and prefill in TFLOP/s. Pages of long contexts are taken, not computed: what they
+ * hold does not change the time.
  */
 final class SpeedStage implements Stage {
   private static final int PAGE_TOKENS = 16;
@@ -51,7 +51,8 @@ final class SpeedStage implements Stage {
     List<String> lines = new ArrayList<>();
     try (CudaDevice device = setup.devices().get()) {
       double bandwidth = device.copyBandwidth(Math.min(1L << 30, device.freeBytes() / 8));
-      lines.add("copies within device memory: %.0f GB/s read and written".formatted(bandwidth / 1e9));
+      lines.add(
+          "copies within device memory: %.0f GB/s read and written".formatted(bandwidth / 1e9));
       int mostBatch = Arrays.stream(batches).max().orElse(1);
       Transformer weights = new Transformer(model, device, null, chunk, mostBatch);
       PageLayout layout = new PageLayout(model.spec().headSize(), PAGE_TOKENS, KvFormat.BF16);

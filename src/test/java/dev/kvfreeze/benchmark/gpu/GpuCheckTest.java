@@ -17,7 +17,9 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-/** The stages of {@code jobs/gpu-check} on the device in host memory: they must be right first time. */
+/**
+ * The stages of {@code jobs/gpu-check} on the device in host memory: they must be right first time.
+ */
 @Timeout(value = 10, unit = TimeUnit.MINUTES)
 class GpuCheckTest {
   private static CheckSetup setup(HostCode code, List<Path> models, double scale) {
