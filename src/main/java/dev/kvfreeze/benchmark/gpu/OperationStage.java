@@ -170,8 +170,9 @@ final class OperationStage implements Stage {
     PageLayout layout = new PageLayout(shape.headSize(), pageTokens, KvFormat.BF16);
     HeadPages[] heads = new HeadPages[shape.kvHeads()];
     try (PageMemory memory = device.pageMemory(layout, 4096L * layout.pageBytes())) {
-      for (int rows : new int[] {tokens, 1}) {
-        int first = rows == 1 && results.size() % 2 == 1 ? tokens : 0;
+      for (boolean decode : new boolean[] {false, true}) {
+        int rows = decode ? 1 : tokens;
+        int first = decode ? tokens : 0;
         int length = first + rows;
         for (int h = 0; h < heads.length; h++) {
           heads[h] = heads[h] == null ? new HeadPages() : heads[h];

@@ -83,6 +83,12 @@ final class CudaPageMemory implements PageMemory {
               + layout.format()
               + "; set cache.format=bf16 or engine.device=cpu");
     }
+    if (64 % layout.pageTokens() != 0) {
+      throw new IllegalArgumentException(
+          "the GPU's kernels take pages of 1, 2, 4, 8, 16, 32 or 64 tokens, found"
+              + " cache.pageTokens="
+              + layout.pageTokens());
+    }
     int size = layout.headSize();
     if (size % 16 != 0 || size < 16 || size > 256) {
       throw new IllegalArgumentException(

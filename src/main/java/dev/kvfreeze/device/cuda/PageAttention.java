@@ -245,6 +245,12 @@ final class PageAttention {
     return (4 * floats + 8L * partPages + 15) / 16 * 16;
   }
 
+  /** Values of a row in the prefill kernels' shared memory. */
+  private static int sharedRow(AttentionShape shape) {
+    int size = shape.headSize();
+    return 8 + (size <= 64 ? 64 : size <= 96 ? 96 : size <= 128 ? 128 : 256);
+  }
+
   private void prefill(
       CudaActivations queries,
       AttentionShape shape,
@@ -271,7 +277,7 @@ final class PageAttention {
         shape.kvHeads(),
         segments.size(),
         128,
-        PrefillShared.attendBytes(shape.headSize()),
+        2L * sharedRow(shape) * (64 + 4 * (shape.headSize() <= 128 ? 64 : 32)),
         queries.address(),
         shape.heads(),
         shape.kvHeads(),
@@ -293,7 +299,7 @@ final class PageAttention {
           shape.kvHeads(),
           segments.size(),
           128,
-          PrefillShared.massBytes(shape.headSize()),
+          2L * sharedRow(shape) * 128,
           queries.address(),
           shape.heads(),
           shape.kvHeads(),
