@@ -2,6 +2,7 @@ package dev.kvfreeze.cache;
 
 import dev.kvfreeze.device.HeadPages;
 import dev.kvfreeze.device.KeySketches;
+import dev.kvfreeze.device.PageMemory;
 import dev.kvfreeze.device.SketchedPage;
 import java.util.Arrays;
 import java.util.List;
@@ -164,6 +165,14 @@ final class HeadTable {
   void cut(int newCount) {
     moved(newCount);
     count = newCount;
+  }
+
+  /** Forgets all pages, which have been dropped, and what stays of them. */
+  void clear(PageMemory memory) {
+    cut(0);
+    relist(memory.layout().pageTokens(), 0);
+    memory.forget(pages);
+    releaseSummaries();
   }
 
   /** Rebuilds the list of active pages from the first one that moved. */

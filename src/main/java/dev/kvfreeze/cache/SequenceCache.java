@@ -247,12 +247,8 @@ public final class SequenceCache implements AutoCloseable {
   void notePeak() {
     long active = (long) pageCount() * tables.length - frozenPages;
     peakActivePages = Math.max(peakActivePages, active);
-    peakResidentBytes = Math.max(peakResidentBytes, active * cache.pageBytes + sketchBytes());
-  }
-
-  /** Bytes of the sketches. */
-  long sketchBytes() {
-    return passing.sketchBytes();
+    peakResidentBytes =
+        Math.max(peakResidentBytes, active * cache.pageBytes + passing.sketchBytes());
   }
 
   private void backUpFilled() {
@@ -395,10 +391,10 @@ public final class SequenceCache implements AutoCloseable {
         frozenPages,
         length - frozenTokens - excludedTokens,
         frozenTokens,
-        activePages * cache.pageBytes + sketchBytes(),
+        activePages * cache.pageBytes + passing.sketchBytes(),
         coldPages * cache.pageBytes,
         Math.max(peakActivePages, activePages) * (double) pageTokens / tables.length,
-        Math.max(peakResidentBytes, activePages * cache.pageBytes + sketchBytes()));
+        Math.max(peakResidentBytes, activePages * cache.pageBytes + passing.sketchBytes()));
   }
 
   /** What the sequence has moved since it was opened. */
@@ -432,10 +428,7 @@ public final class SequenceCache implements AutoCloseable {
       for (int page = table.count - 1; page >= 0; page--) {
         drop(table, page);
       }
-      table.cut(0);
-      table.relist(pageTokens, 0);
-      cache.memory.forget(table.pages);
-      table.releaseSummaries();
+      table.clear(cache.memory);
     }
     length = 0;
     offered = 0;

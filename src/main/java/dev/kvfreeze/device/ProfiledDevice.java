@@ -59,6 +59,21 @@ public final class ProfiledDevice implements Device {
   }
 
   @Override
+  public long usualPoolBytes() {
+    return device.usualPoolBytes();
+  }
+
+  @Override
+  public void requestMass() {
+    device.requestMass();
+  }
+
+  @Override
+  public void awaitMass() {
+    device.awaitMass();
+  }
+
+  @Override
   public Weight weight(TensorData tensor) {
     return device.weight(tensor);
   }
