@@ -101,7 +101,7 @@ public final class KvCache implements AutoCloseable {
   public long residentBytes() {
     long bytes = (long) pool.usedPages() * pageBytes;
     for (SequenceCache sequence : open) {
-      bytes += sequence.sketchBytes();
+      bytes += sequence.passing.sketchBytes();
     }
     return bytes;
   }

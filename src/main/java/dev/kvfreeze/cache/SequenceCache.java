@@ -24,7 +24,7 @@ public final class SequenceCache implements AutoCloseable {
   final HeadMoves moves;
   private final boolean mayFreeze;
   final SequencePolicy policy;
-  private final PassingPages passing;
+  final PassingPages passing;
   private final PageChoices choices;
   int length;
 
