@@ -56,8 +56,7 @@ public final class HostKernels {
   static String run(ProcessBuilder builder, String failure) {
     try {
       Process process = builder.redirectErrorStream(true).start();
-      String output =
-          new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+      String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
       int code = process.waitFor();
       if (code != 0) {
         throw new IllegalStateException(failure + " (exit code " + code + "):\n" + output);
