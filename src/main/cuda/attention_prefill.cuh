@@ -39,8 +39,8 @@ struct PrefillPass {
 
   __device__ __forceinline__ PrefillPass(const float* queries, int queryHeads, int kvHeads,
                                          int headSize, float scale, int window, int pageTokens,
-                                         const int4* segments, const int2* heads,
-                                         const int2* pages, const bf16* pool)
+                                         const int4* segments, const int2* heads, const int2* pages,
+                                         const bf16* pool)
       : queries(queries),
         pool(pool),
         queryHeads(queryHeads),
@@ -174,8 +174,8 @@ __device__ __forceinline__ void attend_tile(const PrefillPass& pass, float* out,
   // tile's own are there for certain.
   const int pageLimit = pass.list.first_after(lastPosition);
   const int lastPage = pass.list.pages[pageLimit - 1].y;
-  const int limit = (pageLimit - 1) * pass.pageTokens +
-                    min(pass.pageTokens, lastPosition - lastPage + 1);
+  const int limit =
+      (pageLimit - 1) * pass.pageTokens + min(pass.pageTokens, lastPosition - lastPage + 1);
   const int fromPage = start == 0 ? 0 : max(0, pass.list.first_after(start) - 1);
   const int from = fromPage * pass.pageTokens;
   const int toValues = pass.pageTokens * pass.headSize;

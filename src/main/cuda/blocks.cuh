@@ -1,5 +1,5 @@
-// One lane's share of a 32 x 32 block of a weight matrix: loaded with wide coalesced loads, unpacked
-// in registers to operands of the matrix instructions (README.md, "Weight matrix").
+// One lane's share of a 32 x 32 block of a weight matrix: loaded with wide coalesced loads,
+// unpacked in registers to operands of the matrix instructions (README.md, "Weight matrix").
 #pragma once
 
 #include "weights.cuh"

@@ -1,9 +1,9 @@
 // Products of a weight matrix and a few rows of activations: a decode step. Memory sets the speed,
 // so every weight is read once, in 512-byte runs, and stays quantised until it is in registers.
 //
-// A block of threads makes 32 outputs of up to 32 rows; its 16 warps share the columns. The rows are
-// rounded to 8 bits (round_rows) and multiplied by the int8 matrix instruction, 16 outputs x 8 rows
-// x 32 columns, exactly; the scales are applied to its sums. With one row seven eighths of the
+// A block of threads makes 32 outputs of up to 32 rows; its 16 warps share the columns. The rows
+// are rounded to 8 bits (round_rows) and multiplied by the int8 matrix instruction, 16 outputs x 8
+// rows x 32 columns, exactly; the scales are applied to its sums. With one row seven eighths of the
 // instruction are wasted, and it still costs less than dp4a: a warp spends about 25 instructions on
 // 1,024 weights. Dense types multiply the rows as two bfloat16 numbers each (16 bits of mantissa).
 //
@@ -62,10 +62,9 @@ __device__ __forceinline__ void add_block(const BlockWords<kType>& words, const 
         }
       }
     } else {
-      const uint32 a[4] = {int8_operand<kType>(words, 2 * p, 0),
-                           int8_operand<kType>(words, 2 * p + 1, 0),
-                           int8_operand<kType>(words, 2 * p, 1),
-                           int8_operand<kType>(words, 2 * p + 1, 1)};
+      const uint32 a[4] = {
+          int8_operand<kType>(words, 2 * p, 0), int8_operand<kType>(words, 2 * p + 1, 0),
+          int8_operand<kType>(words, 2 * p, 1), int8_operand<kType>(words, 2 * p + 1, 1)};
       int dots[4] = {kMagicBits, kMagicBits, kMagicBits, kMagicBits};
       mma_int8(dots, a, b.x, b.y);
 #pragma unroll
@@ -74,8 +73,8 @@ __device__ __forceinline__ void add_block(const BlockWords<kType>& words, const 
         sums[p][n][c] = fmaf(block_scale<kType>(words, super, i, 0),
                              dot_of(dots[c]) * (c % 2 == 0 ? s.x : s.z), sums[p][n][c]);
         if constexpr (kHasMinimum<kType>) {
-          sums[p][n][c] = fmaf(block_minimum<kType>(words, super, i), c % 2 == 0 ? s.y : s.w,
-                               sums[p][n][c]);
+          sums[p][n][c] =
+              fmaf(block_minimum<kType>(words, super, i), c % 2 == 0 ? s.y : s.w, sums[p][n][c]);
         }
       }
     }
@@ -161,7 +160,8 @@ __device__ __forceinline__ void add_dense(const uint8* record, const Rows& x, in
   }
 #pragma unroll
   for (int n = 0; n < kGroups; n++) {
-    if (n < groups) add_dense_group<kPairs, kGroups>(words, x, firstGroup + n, block, lane, n, sums);
+    if (n < groups)
+      add_dense_group<kPairs, kGroups>(words, x, firstGroup + n, block, lane, n, sums);
   }
 }
 
@@ -186,8 +186,9 @@ __device__ __forceinline__ void add_tile(const uint8* weight, int tile, const Ro
 }
 
 template <int kGroups>
-__device__ __forceinline__ void add_tile_of_type(int type, const uint8* weight, int tile, const Rows& x,
-                                 int firstGroup, int groups, Sums<kGroups>& sums) {
+__device__ __forceinline__ void add_tile_of_type(int type, const uint8* weight, int tile,
+                                                 const Rows& x, int firstGroup, int groups,
+                                                 Sums<kGroups>& sums) {
   switch (type) {
     case kQ4_0:
       return add_tile<kQ4_0, kGroups>(weight, tile, x, firstGroup, groups, sums);
@@ -223,7 +224,7 @@ __device__ __forceinline__ void merge_halves(const Sums<kGroups>& sums, Merged<k
   const int lane = threadIdx.x % kWarp;
   for (int half = 1; half >= 0; half--) {
     if (warp / (kWarps / 2) == half) {
-      float(*own)[kWarp] = merged[warp % (kWarps / 2)];
+      float (*own)[kWarp] = merged[warp % (kWarps / 2)];
 #pragma unroll
       for (int i = 0; i < 8 * kGroups; i++) {
         const float sum = sums[i / (4 * kGroups)][i / 4 % kGroups][i % 4];
@@ -354,8 +355,8 @@ extern "C" __global__ void __launch_bounds__(kRoundThreads)
 }
 
 // 8 rows: two blocks of threads on a multiprocessor, 32 warps with 1 to 2 KB each under way, cover
-// the latency of 3 TB/s. More rows need more sums than 64 registers hold beside the weights; one block
-// on a multiprocessor still has about 32 KB under way, twice what 600 ns at 3 TB/s ask for.
+// the latency of 3 TB/s. More rows need more sums than 64 registers hold beside the weights; one
+// block on a multiprocessor still has about 32 KB under way, twice what 600 ns at 3 TB/s ask for.
 extern "C" __global__ void __launch_bounds__(kThreads, 2)
     decode_rows8(int rows, int columns, const int8* quants, const float2* scales, const float* x,
                  int accumulate, int type0, const uint8* weight0, int outRows0, float* out0,

@@ -20,9 +20,8 @@ struct HeadList {
 
   /// Page of a token counted through the list.
   __device__ __forceinline__ int page_of(int token) const {
-    return pageTokens == 1
-               ? token
-               : static_cast<int>(static_cast<uint64>(token) * reciprocal >> 32);
+    return pageTokens == 1 ? token
+                           : static_cast<int>(static_cast<uint64>(token) * reciprocal >> 32);
   }
 
   __device__ __forceinline__ int position_of(int token) const {
@@ -52,8 +51,8 @@ __device__ __forceinline__ int window_start(int position, int window) {
 }
 
 /// A token's key in the pool; its value lies `pageTokens * headSize` further.
-__device__ __forceinline__ const bf16* key_at(const bf16* pool, int slot, int token,
-                                              int pageTokens, int headSize) {
+__device__ __forceinline__ const bf16* key_at(const bf16* pool, int slot, int token, int pageTokens,
+                                              int headSize) {
   const size_t row = static_cast<size_t>(slot) * (2 * pageTokens) + token;
   return pool + row * headSize;
 }

@@ -102,8 +102,8 @@ __device__ __forceinline__ void load_matrices_transposed(uint32 (&r)[4], const v
 
 /// Begins a copy of 16 bytes to shared memory; zeros where `valid` is false (nothing is read).
 __device__ __forceinline__ void copy_async(void* to, const void* from, bool valid) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
-               "l"(from), "r"(valid ? 16 : 0)
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from),
+               "r"(valid ? 16 : 0)
                : "memory");
 }
 

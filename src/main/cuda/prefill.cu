@@ -53,8 +53,7 @@ __device__ __forceinline__ void dequantise(uint32 bytes, float scale, float mini
   const uint32 quants = kHasMinimum<kType> ? bytes : bytes ^ 0x80808080u;
 #pragma unroll
   for (int j = 0; j < 4; j++) {
-    const float quant =
-        __uint_as_float(permute_bytes(quants, 0x4b000000u, 0x7440u + j)) - kOffset;
+    const float quant = __uint_as_float(permute_bytes(quants, 0x4b000000u, 0x7440u + j)) - kOffset;
     values[j] = fmaf(quant, scale, minimum);
   }
 }
@@ -107,9 +106,9 @@ __device__ __forceinline__ void copy_rows(const Task& task, int firstRow, int bl
     const int row = firstRow + index / 4;
     const int column = index % 4 * 8;
     const bool valid = row < task.rows && block * kBlockColumns < task.columns;
-    const bf16* from = valid ? task.x + static_cast<size_t>(row) * task.columns +
-                                   block * kBlockColumns + column
-                             : task.x;
+    const bf16* from =
+        valid ? task.x + static_cast<size_t>(row) * task.columns + block * kBlockColumns + column
+              : task.x;
     copy_async(&stage[index / 4][column], from, valid);
   }
 }
@@ -244,9 +243,9 @@ extern "C" __global__ void __launch_bounds__(kThreads, 2)
 
 extern "C" __global__ void __launch_bounds__(kThreads, 3)
     prefill_rows64(int rows, int columns, const bf16* x, int accumulate, int type0,
-                   const uint8* weight0, int outRows0, float* out0, int type1,
-                   const uint8* weight1, int outRows1, float* out1, int type2,
-                   const uint8* weight2, int outRows2, float* out2) {
+                   const uint8* weight0, int outRows0, float* out0, int type1, const uint8* weight1,
+                   int outRows1, float* out1, int type2, const uint8* weight2, int outRows2,
+                   float* out2) {
   multiply_rows<64>({rows, columns, x, accumulate, type0, weight0, outRows0, out0, 0}, type1,
                     weight1, outRows1, out1, type2, weight2, outRows2, out2);
 }

@@ -71,9 +71,9 @@ __device__ __forceinline__ void encode(const float* key, int headSize, int plane
   square = warp_sum(square);
   const int most = (1 << planes) - 1;
   // With one bit all that counts is the sign: the outer levels are never reached.
-  const float outer = planes == 1 ? kLargestFloat
-                                  : fminf(kLargestFloat, 2 * kGaussianHalfStep *
-                                                             sqrtf(square / headSize));
+  const float outer = planes == 1
+                          ? kLargestFloat
+                          : fminf(kLargestFloat, 2 * kGaussianHalfStep * sqrtf(square / headSize));
   const int codes = 32 / planes;
   const int words = words_of(headSize, planes);
   float product = 0;
@@ -126,8 +126,8 @@ extern "C" __global__ void __launch_bounds__(kCentreThreads)
   if (share < shares) {
     for (int token = share; token < tokens; token += shares) {
       const int page = token / pageTokens;
-      sum += bf16_to_float(key_at(pool, slots[range.y + page], token - page * pageTokens,
-                                  pageTokens, headSize)[d]);
+      sum += bf16_to_float(
+          key_at(pool, slots[range.y + page], token - page * pageTokens, pageTokens, headSize)[d]);
     }
   }
   sums[threadIdx.x] = sum;
@@ -154,8 +154,8 @@ extern "C" __global__ void __launch_bounds__(kSketchThreads)
     for (int i = threadIdx.x; i < count * headSize; i += kSketchThreads) {
       const int t = i / headSize;
       const int d = i - t * headSize;
-      keys[i] = bf16_to_float(key_at(pool, job.z, first + t, pageTokens, headSize)[d]) -
-                target.centre[d];
+      keys[i] =
+          bf16_to_float(key_at(pool, job.z, first + t, pageTokens, headSize)[d]) - target.centre[d];
     }
     __syncthreads();
     for (int i = threadIdx.x; i < count * headSize; i += kSketchThreads) {

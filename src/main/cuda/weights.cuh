@@ -57,7 +57,9 @@ __device__ constexpr int super_bytes(int type) {
   return type == kQ4_K || type == kQ5_K ? 128 : type == kQ6_K ? 64 : 0;
 }
 
-__device__ constexpr bool is_dense(int type) { return type == kF32 || type == kF16 || type == kBF16; }
+__device__ constexpr bool is_dense(int type) {
+  return type == kF32 || type == kF16 || type == kBF16;
+}
 
 /// Where block b of a tile begins, in a matrix of so many blocks a row.
 __device__ __forceinline__ size_t block_offset(int type, int blocks, int tile, int block) {
@@ -113,7 +115,8 @@ __device__ inline float weight_value(const uint8* weight, int type, int columns,
       kSuperBlocks * block_bytes(type));
   switch (type) {
     case kQ8_0: {
-      const int place = 512 * (quarter / 2) + 16 * at.lane + 4 * (2 * at.half + quarter % 2) + at.byte;
+      const int place =
+          512 * (quarter / 2) + 16 * at.lane + 4 * (2 * at.half + quarter % 2) + at.byte;
       const f16* scales = reinterpret_cast<const f16*>(record + 1024);
       return f16_to_float(scales[scale]) * static_cast<int8>(record[place]);
     }

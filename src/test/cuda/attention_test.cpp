@@ -17,7 +17,7 @@ struct Shape {
 struct Batch {
   Shape shape;
   int rows = 0, slots = 0, firstRow = 0;
-  std::vector<int> segment, head, page;   // as the kernels want them, flattened
+  std::vector<int> segment, head, page;      // as the kernels want them, flattened
   std::vector<float> keys, values, queries;  // of the rows
   std::vector<uint16_t> pool;
 
@@ -78,8 +78,13 @@ struct Device {
   Array<float> keys, values, queries;
   Array<uint16_t> pool;
   explicit Device(const Batch& b)
-      : segment(b.segment), head(b.head), page(b.page), keys(b.keys), values(b.values),
-        queries(b.queries), pool(b.pool) {}
+      : segment(b.segment),
+        head(b.head),
+        page(b.page),
+        keys(b.keys),
+        values(b.values),
+        queries(b.queries),
+        pool(b.pool) {}
 };
 
 /// Writes the rows' keys and values with the kernel and checks every bit of the pool.
@@ -100,7 +105,8 @@ void write_rows(Batch& b, Device& device) {
           const size_t from = (size_t(segment[0] + row) * shape.kvHeads + h) * shape.headSize;
           for (int d = 0; d < shape.headSize; d++) {
             b.pool[to + d] = bf16_bits(b.keys[from + d]);
-            b.pool[to + size_t(shape.pageTokens) * shape.headSize + d] = bf16_bits(b.values[from + d]);
+            b.pool[to + size_t(shape.pageTokens) * shape.headSize + d] =
+                bf16_bits(b.values[from + d]);
           }
         }
     }
@@ -202,10 +208,10 @@ KERNEL_TEST(attend_decode_over_ragged_batches) {
           headParts.push_back(int(parts.size()) / 4 - headParts.back());
         }
         const int count = int(parts.size()) / 4, group = shape.group;
-        const int shared = 4 * (group * most * shape.pageTokens +
-                                4 * std::min(group, 4) * shape.headSize + 2 * group +
-                                group * shape.headSize) +
-                           8 * most;
+        const int shared =
+            4 * (group * most * shape.pageTokens + 4 * std::min(group, 4) * shape.headSize +
+                 2 * group + group * shape.headSize) +
+            8 * most;
         Array<int> partArray(parts), headPartArray(headParts);
         Array<float> states(count * group * 2), sums(count * group * shape.headSize),
             pageSums(b.pages() * group), out(b.queries.size()), mass(b.pages());
@@ -250,7 +256,8 @@ KERNEL_TEST(attend_prefill_over_ragged_batches) {
       const int room = (shape.headSize <= 64    ? 64
                         : shape.headSize <= 96  ? 96
                         : shape.headSize <= 128 ? 128
-                                                : 256) + 8;
+                                                : 256) +
+                       8;
       const int shared = 2 * room * (64 + 4 * (shape.headSize <= 128 ? 64 : 32));
       launch("attend_prefill", grid(divide_up(33 * shape.group, 64), shape.kvHeads, b.segments()),
              128, shared, device.queries.data, shape.queryHeads(), shape.kvHeads, shape.headSize,
@@ -264,9 +271,9 @@ KERNEL_TEST(attend_prefill_over_ragged_batches) {
       }
       launch("mass_prefill",
              grid(divide_up(mostPages * shape.pageTokens, 64), shape.kvHeads, b.segments()), 128,
-             2 * room * 128, device.queries.data, shape.queryHeads(), shape.kvHeads,
-             shape.headSize, shape.scale(), shape.window, shape.pageTokens, device.segment.data,
-             device.head.data, device.page.data, device.pool.data, logSums.data, mass.data);
+             2 * room * 128, device.queries.data, shape.queryHeads(), shape.kvHeads, shape.headSize,
+             shape.scale(), shape.window, shape.pageTokens, device.segment.data, device.head.data,
+             device.page.data, device.pool.data, logSums.data, mass.data);
       expect_close(shape.name() + ": mass", mass, expected.mass, 1.5e-2);
       for (int i = 0; i < b.heads(); i++) {
         double sum = 0;
@@ -276,4 +283,21 @@ KERNEL_TEST(attend_prefill_over_ragged_batches) {
       }
     }
   }
+}
+
+KERNEL_TEST(attend_decode_of_a_head_without_pages_is_zero) {
+  const int group = 3, headSize = 64;
+  Random random(22);
+  Array<int> segment(std::vector<int>{0, 1, 40, 0}), head(std::vector<int>{0, 0}),
+      part(std::vector<int>{0, 0, 0, 0}), headPart(std::vector<int>{0, 1}), page(2);
+  Array<float> queries(random.normals(group * headSize)), states(2 * group), sums(group * headSize),
+      pageSums(1), out(group * headSize), mass(1);
+  Array<uint16_t> pool(2 * 16 * headSize);
+  launch("attend_decode", grid(1), 128, 4 * (3 * headSize * 4 + 2 * group + group * headSize) + 16,
+         queries.data, group, 1, headSize, 0.1f, 0, 16, segment.data, head.data, page.data,
+         part.data, pool.data, states.data, sums.data, pageSums.data);
+  launch("merge_decode", grid(1, group), 128, 0, group, 1, headSize, segment.data, head.data,
+         part.data, headPart.data, states.data, sums.data, pageSums.data, out.data, nullptr,
+         mass.data);
+  for (float value : out.values()) expect("zero", value == 0);
 }

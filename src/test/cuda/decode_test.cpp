@@ -33,7 +33,8 @@ Rounded rounded_rows(const std::vector<float>& x, int rows, int columns) {
             const size_t at = ((row / 8 * blocks + block) * 32 + row % 8 * 4 + t) * 8 + 4 * h + j;
             expect("a quant", rounded.quants[at] == quant);
             sum += quant;
-            if (row < rows) rounded.values[row * columns + block * 32 + c] = quant * (largest / 127);
+            if (row < rows)
+              rounded.values[row * columns + block * 32 + c] = quant * (largest / 127);
           }
       const size_t at = ((row / 8 * blocks + block) * 8 + row % 8) * 2;
       expect("a scale", rounded.scales[at] == largest / 127);
@@ -48,7 +49,8 @@ std::vector<float> product(const std::vector<float>& x, int rows, const Matrix& 
   for (int row = 0; row < rows; row++)
     for (int n = 0; n < m.rows; n++) {
       double sum = 0;
-      for (int c = 0; c < m.columns; c++) sum += double(x[size_t(row) * m.columns + c]) * m.value(n, c);
+      for (int c = 0; c < m.columns; c++)
+        sum += double(x[size_t(row) * m.columns + c]) * m.value(n, c);
       out[size_t(row) * m.rows + n] = sum;
     }
   return out;

@@ -7,7 +7,8 @@ static std::vector<float> normed(const std::vector<float>& x, const std::vector<
   std::vector<float> out(x.size());
   for (size_t row = 0; row < x.size() / columns; row++) {
     double squares = 0;
-    for (int i = 0; i < columns; i++) squares += double(x[row * columns + i]) * x[row * columns + i];
+    for (int i = 0; i < columns; i++)
+      squares += double(x[row * columns + i]) * x[row * columns + i];
     const double factor = 1 / std::sqrt(squares / columns + epsilon);
     for (int i = 0; i < columns; i++) {
       out[row * columns + i] = x[row * columns + i] * factor * gain[i];
@@ -109,7 +110,8 @@ KERNEL_TEST(sums_and_rounding) {
     for (int i = 0; i < count; i++) expect("rounded", rounded[i] == bf16_bits(x[i]));
     launch("add", grid(divide_up(count, 1024)), 256, 0, xs.data, ys.data, count);
     expect_close("add", xs, sum, 0);
-    launch("add_bias", grid(divide_up(columns, 256), rows), 256, 0, other.data, biases.data, columns);
+    launch("add_bias", grid(divide_up(columns, 256), rows), 256, 0, other.data, biases.data,
+           columns);
     expect_close("add_bias", other, biased, 0);
   }
 }
@@ -125,7 +127,8 @@ KERNEL_TEST(gate_with_both_activations) {
     std::vector<float> expected(count);
     for (int i = 0; i < count; i++) {
       const double v = x[i];
-      const double gelu = 0.5 * v * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
+      const double gelu =
+          0.5 * v * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
       expected[i] = (activation == 0 ? v / (1 + std::exp(-v)) : gelu) * up[i];
     }
     Array<float> gates(x), ups(up);

@@ -184,9 +184,8 @@ void run_block(bool reversed) {
         if (threads[i]->waiting != Waiting::kDone) stuck = threads[i].get();
       }
       failure = "block (" + std::to_string(blockIndex.x) + ", " + std::to_string(blockIndex.y) +
-                ", " + std::to_string(blockIndex.z) + "): thread " +
-                std::to_string(stuck->number) + " and " + std::to_string(alive - 1) +
-                " others wait for ever at a " +
+                ", " + std::to_string(blockIndex.z) + "): thread " + std::to_string(stuck->number) +
+                " and " + std::to_string(alive - 1) + " others wait for ever at a " +
                 (stuck->waiting == Waiting::kBlock ? "block's barrier" : "warp's meeting");
       return;
     }

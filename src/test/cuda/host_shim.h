@@ -114,7 +114,8 @@ inline uint32 permute_bytes(uint32 a, uint32 b, uint32 selector) {
 template <typename T>
 inline T shuffle(T value, int lane) {
   static_assert(sizeof(T) <= 8, "at most a register pair");
-  const uint8* slot = kvhost::meet_warp(nullptr, &value, sizeof(T)) + kvhost::kSlotBytes * (lane & 31);
+  const uint8* slot =
+      kvhost::meet_warp(nullptr, &value, sizeof(T)) + kvhost::kSlotBytes * (lane & 31);
   T result;
   std::memcpy(&result, slot, sizeof(T));
   return result;
@@ -208,7 +209,8 @@ void exchange_rows(uint8* slots) {
 }  // namespace kvhost
 
 inline void mma_bf16(float (&c)[4], const uint32 (&a)[4], uint32 b0, uint32 b1) {
-  kvhost::meet_matrix(kvhost::multiply_matrices<float, 16, 2, kvhost::unpack_bf16>, c, a, 4, b0, b1);
+  kvhost::meet_matrix(kvhost::multiply_matrices<float, 16, 2, kvhost::unpack_bf16>, c, a, 4, b0,
+                      b1);
 }
 inline void mma_int8(int (&c)[4], const uint32 (&a)[4], uint32 b0, uint32 b1) {
   kvhost::meet_matrix(kvhost::multiply_matrices<int, 32, 4, kvhost::unpack_int8>, c, a, 4, b0, b1);

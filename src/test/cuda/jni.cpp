@@ -40,7 +40,7 @@ JNIEXPORT void JNICALL Java_dev_kvfreeze_device_cuda_HostKernels_launchNative(
 }
 
 JNIEXPORT jlong JNICALL Java_dev_kvfreeze_device_cuda_HostKernels_allocateNative(JNIEnv*, jclass,
-                                                                                jlong bytes) {
+                                                                                 jlong bytes) {
   const size_t rounded = (static_cast<size_t>(bytes) + 255) / 256 * 256;
   void* memory = std::aligned_alloc(256, rounded == 0 ? 256 : rounded);
   if (memory != nullptr) std::memset(memory, 0xcb, rounded);
@@ -48,30 +48,30 @@ JNIEXPORT jlong JNICALL Java_dev_kvfreeze_device_cuda_HostKernels_allocateNative
 }
 
 JNIEXPORT void JNICALL Java_dev_kvfreeze_device_cuda_HostKernels_freeNative(JNIEnv*, jclass,
-                                                                           jlong address) {
+                                                                            jlong address) {
   std::free(reinterpret_cast<void*>(address));
 }
 
 JNIEXPORT jobject JNICALL Java_dev_kvfreeze_device_cuda_HostKernels_viewNative(JNIEnv* env, jclass,
-                                                                              jlong address,
-                                                                              jlong bytes) {
+                                                                               jlong address,
+                                                                               jlong bytes) {
   return env->NewDirectByteBuffer(reinterpret_cast<void*>(address), bytes);
 }
 
 JNIEXPORT jlong JNICALL Java_dev_kvfreeze_device_cuda_HostKernels_addressNative(JNIEnv* env, jclass,
-                                                                               jobject buffer) {
+                                                                                jobject buffer) {
   return reinterpret_cast<jlong>(env->GetDirectBufferAddress(buffer));
 }
 
 JNIEXPORT void JNICALL Java_dev_kvfreeze_device_cuda_HostKernels_copyNative(JNIEnv*, jclass,
-                                                                           jlong to, jlong from,
-                                                                           jlong bytes) {
+                                                                            jlong to, jlong from,
+                                                                            jlong bytes) {
   std::memmove(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from),
                static_cast<size_t>(bytes));
 }
 
-JNIEXPORT jobjectArray JNICALL
-Java_dev_kvfreeze_device_cuda_HostKernels_namesNative(JNIEnv* env, jclass) {
+JNIEXPORT jobjectArray JNICALL Java_dev_kvfreeze_device_cuda_HostKernels_namesNative(JNIEnv* env,
+                                                                                     jclass) {
   const auto& all = kvhost::kernels();
   jobjectArray names = env->NewObjectArray(static_cast<jsize>(all.size()),
                                            env->FindClass("java/lang/String"), nullptr);

@@ -18,7 +18,14 @@ std::vector<Named>& tests() {
   return all;
 }
 
-constexpr size_t kGuardBytes = 256;
+// With AddressSanitizer (CXX_FLAGS=-fsanitize=address) arrays end where their memory ends, so that
+// reading past them shows too.
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool kExact = true;
+#else
+constexpr bool kExact = false;
+#endif
+constexpr size_t kGuardBytes = kExact ? 0 : 256;
 constexpr unsigned char kGuard = 0xa5;
 
 struct Allocation {
@@ -28,7 +35,10 @@ struct Allocation {
 std::vector<Allocation> allocations;
 std::set<std::string> launched;
 
-size_t whole(size_t bytes) { return kGuardBytes + (bytes + 255) / 256 * 256 + kGuardBytes; }
+size_t whole(size_t bytes) {
+  if (kExact) return bytes;
+  return kGuardBytes + (bytes + 255) / 256 * 256 + kGuardBytes;
+}
 
 void check_guards(const std::string& kernel) {
   for (const Allocation& allocation : allocations) {
@@ -58,7 +68,9 @@ void fail(const std::string& message) { throw std::runtime_error(message); }
 Test::Test(const char* name, void (*body)()) { tests().push_back({name, body}); }
 
 std::shared_ptr<void> allocate_bytes(size_t bytes) {
-  auto* memory = static_cast<unsigned char*>(std::aligned_alloc(256, whole(bytes)));
+  void* room = nullptr;
+  if (posix_memalign(&room, 256, whole(bytes)) != 0) fail("no memory");
+  auto* memory = static_cast<unsigned char*>(room);
   std::memset(memory, kGuard, whole(bytes));
   std::memset(memory + kGuardBytes, 0xff, bytes);
   allocations.push_back({memory, bytes});

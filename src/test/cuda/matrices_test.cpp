@@ -3,17 +3,28 @@
 namespace testing {
 const char* type_name(Type type) {
   switch (type) {
-    case F32: return "F32";
-    case F16: return "F16";
-    case BF16: return "BF16";
-    case Q4_0: return "Q4_0";
-    case Q4_1: return "Q4_1";
-    case Q5_0: return "Q5_0";
-    case Q5_1: return "Q5_1";
-    case Q8_0: return "Q8_0";
-    case Q4_K: return "Q4_K";
-    case Q5_K: return "Q5_K";
-    case Q6_K: return "Q6_K";
+    case F32:
+      return "F32";
+    case F16:
+      return "F16";
+    case BF16:
+      return "BF16";
+    case Q4_0:
+      return "Q4_0";
+    case Q4_1:
+      return "Q4_1";
+    case Q5_0:
+      return "Q5_0";
+    case Q5_1:
+      return "Q5_1";
+    case Q8_0:
+      return "Q8_0";
+    case Q4_K:
+      return "Q4_K";
+    case Q5_K:
+      return "Q5_K";
+    case Q6_K:
+      return "Q6_K";
   }
   return "?";
 }
@@ -21,8 +32,8 @@ const char* type_name(Type type) {
 float half_value(uint16_t bits) {
   const int exponent = bits >> 10 & 31;
   const float fraction = bits & 0x3ff;
-  const float value = exponent == 0 ? std::ldexp(fraction, -24)
-                                    : std::ldexp(fraction + 1024, exponent - 25);
+  const float value =
+      exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(fraction + 1024, exponent - 25);
   return bits & 0x8000 ? -value : value;
 }
 
@@ -39,9 +50,9 @@ namespace {
 /// Quants and scales of a matrix, before they are laid out.
 struct Quants {
   int columns;
-  std::vector<int> u;                      // [rows][columns]
-  std::vector<uint16_t> scale, minimum;    // [rows][columns / 32], or superblocks: d, dmin
-  std::vector<int> subScale, subMinimum;   // K types: [rows][columns / 16 or 32]
+  std::vector<int> u;                     // [rows][columns]
+  std::vector<uint16_t> scale, minimum;   // [rows][columns / 32], or superblocks: d, dmin
+  std::vector<int> subScale, subMinimum;  // K types: [rows][columns / 16 or 32]
 
   int quant(int row, int column) const { return u[size_t(row) * columns + column]; }
 };
@@ -50,20 +61,31 @@ bool is_k(Type type) { return type == Q4_K || type == Q5_K || type == Q6_K; }
 
 int bits_of_quant(Type type) {
   switch (type) {
-    case Q8_0: return 8;
-    case Q6_K: return 6;
-    case Q5_0: case Q5_1: case Q5_K: return 5;
-    default: return 4;
+    case Q8_0:
+      return 8;
+    case Q6_K:
+      return 6;
+    case Q5_0:
+    case Q5_1:
+    case Q5_K:
+      return 5;
+    default:
+      return 4;
   }
 }
 
 struct Writer {
   std::vector<uint8_t>& out;
   void byte(int value) { out.push_back(static_cast<uint8_t>(value)); }
-  void half(int bits) { byte(bits & 255); byte(bits >> 8); }
+  void half(int bits) {
+    byte(bits & 255);
+    byte(bits >> 8);
+  }
 };
 
-int column_of(int t, int h, int j) { return j < 2 ? 16 * h + 2 * t + j : 16 * h + 8 + 2 * t + j - 2; }
+int column_of(int t, int h, int j) {
+  return j < 2 ? 16 * h + 2 * t + j : 16 * h + 8 + 2 * t + j - 2;
+}
 
 /// One block of 32 rows by 32 columns; rows past the end count as zeros.
 void write_block(Type type, const Quants& q, int rows, int tile, int block, Writer w) {
@@ -175,13 +197,21 @@ Matrix random_matrix(Type type, int rows, int columns, Random& random) {
         const int u = q.quant(row, c);
         float value = 0;
         switch (type) {
-          case Q8_0: value = half_value(q.scale[block]) * u; break;
-          case Q4_0: value = half_value(q.scale[block]) * (u - 8); break;
-          case Q5_0: value = half_value(q.scale[block]) * (u - 16); break;
-          case Q4_1: case Q5_1:
+          case Q8_0:
+            value = half_value(q.scale[block]) * u;
+            break;
+          case Q4_0:
+            value = half_value(q.scale[block]) * (u - 8);
+            break;
+          case Q5_0:
+            value = half_value(q.scale[block]) * (u - 16);
+            break;
+          case Q4_1:
+          case Q5_1:
             value = half_value(q.scale[block]) * u + half_value(q.minimum[block]);
             break;
-          case Q4_K: case Q5_K:
+          case Q4_K:
+          case Q5_K:
             value = half_value(q.scale[super]) * q.subScale[block] * u -
                     half_value(q.minimum[super]) * q.subMinimum[block];
             break;

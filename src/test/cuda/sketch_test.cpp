@@ -104,8 +104,10 @@ void check(int headSize, int pageTokens, int planes, int group, int window, Rand
           if (turned[i] > outer) code = most;
           if (turned[i] < -outer) code = 0;
           // A number beside a threshold may fall on either side.
-          const bool beside = std::fabs(turned[i]) < 1e-4 || std::fabs(std::fabs(turned[i]) - outer) < 1e-4;
-          expect(what + text(": code of token %d, dimension %d", token, i), found == code || beside);
+          const bool beside =
+              std::fabs(turned[i]) < 1e-4 || std::fabs(std::fabs(turned[i]) - outer) < 1e-4;
+          expect(what + text(": code of token %d, dimension %d", token, i),
+                 found == code || beside);
           product += turned[i] * (2 * found - most);
         }
         const std::vector<float> step = {float(square / product)};
@@ -180,7 +182,10 @@ KERNEL_TEST(sketches_are_made_and_scored) {
   for (int headSize : {64, 80, 96, 128, 256}) {
     for (int planes : {1, 2}) {
       const int pageTokens = headSize == 96 ? 1 : headSize == 128 ? 16 : headSize == 256 ? 32 : 8;
-      check(headSize, pageTokens, planes, headSize == 64 ? 3 : headSize == 80 ? 1 : 7,
+      check(headSize, pageTokens, planes,
+            headSize == 64   ? 3
+            : headSize == 80 ? 1
+                             : 7,
             headSize == 80 ? 50 : 0, random);
     }
   }

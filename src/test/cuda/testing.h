@@ -22,8 +22,8 @@ namespace testing {
 struct Test {
   Test(const char* name, void (*body)());
 };
-#define KERNEL_TEST(name) \
-  static void name();     \
+#define KERNEL_TEST(name)                              \
+  static void name();                                  \
   static const testing::Test test_##name(#name, name); \
   static void name()
 
@@ -38,7 +38,9 @@ struct Array {
   size_t count;
 
   explicit Array(size_t count)
-      : memory(allocate_bytes(count * sizeof(T))), data(static_cast<T*>(memory.get())), count(count) {}
+      : memory(allocate_bytes(count * sizeof(T))),
+        data(static_cast<T*>(memory.get())),
+        count(count) {}
   explicit Array(const std::vector<T>& values) : Array(values.size()) {
     if (count > 0) std::memcpy(data, values.data(), count * sizeof(T));
   }
@@ -47,8 +49,8 @@ struct Array {
   std::vector<T> values() const { return std::vector<T>(data, data + count); }
 };
 
-/// Launches with prepared pointers to arguments: once with the fibers in order, once reversed, on the
-/// same memory; the results must have the same bits and the guards be whole.
+/// Launches with prepared pointers to arguments: once with the fibers in order, once reversed, on
+/// the same memory; the results must have the same bits and the guards be whole.
 void launch_pointers(const std::string& kernel, kvhost::Index3 grid, kvhost::Index3 block,
                      unsigned sharedBytes, void** arguments);
 
