@@ -2,6 +2,7 @@ package dev.kvfreeze.benchmark.gpu;
 
 import dev.kvfreeze.device.DeviceBudget;
 import dev.kvfreeze.device.cuda.CudaDevice;
+import dev.kvfreeze.device.cuda.CudaUnavailableException;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -52,6 +53,9 @@ public final class GpuCheck implements Callable<Integer> {
             System.nanoTime() + (long) (minutes * TimeUnit.MINUTES.toNanos(1)));
     try (CudaDevice device = setup.devices().get()) {
       System.out.println(device.info().device() + ", Java " + Runtime.version());
+    } catch (CudaUnavailableException e) {
+      System.out.println("gpu-check: " + e.getMessage());
+      return 1;
     }
     return run(shortForm ? List.of(new OperationStage()) : stages(models), setup, System.out);
   }
