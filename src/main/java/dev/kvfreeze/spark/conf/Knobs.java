@@ -212,7 +212,7 @@ public final class Knobs {
           "engine.device",
           KnobTypes.choice(DeviceChoice.class),
           "",
-          "auto",
+          "cpu",
           RUNNING,
           "auto: the NVIDIA GPU that Spark gave the executor (spark.executor.resource.gpu.amount), in"
               + " local mode the first one, else the CPU. cuda: the same, or an error.");
