@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Measures kvfreeze against llama.cpp on the same model file, in turn, in fresh processes.
+"""Measures kvfreeze against llama.cpp on the same model files, in turn, in fresh processes.
 
-Started by `jobs/kvfreeze benchmark`. Every round runs each side once, one after the other, so that
-a change of the machine's speed meets both. Prints the table and, with --write, saves it.
+Started by `jobs/kvfreeze benchmark`. The peers are two builds of llama.cpp, with plain and with flash
+attention; each figure is compared with the fastest. Every round runs each side once, so that a change
+of the machine's speed meets all. Prints a table for each model; --json keeps every measurement as a
+line, from which --report makes the tables again.
 """
 
 import argparse
@@ -11,38 +13,68 @@ import json
 import os
 import pathlib
 import platform
-import statistics
+import shlex
 import subprocess
 import sys
 import time
+
+import _benchmark_report
+import _benchmark_whole_job
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 JVM_OPTIONS = ["--add-modules", "jdk.incubator.vector", "-XX:+UseTransparentHugePages", "-Xmx6g"]
 # Above this share of the processors used by others, a comparison is unfair.
 MOST_BUSY = 0.1
+SMOLLM2 = "~/.cache/kvfreeze/models/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def lengths(text):
+    return [int(c) for c in text.split(",") if c]
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="jobs/kvfreeze benchmark", description=__doc__)
-    parser.add_argument("--model", required=True, help="GGUF file")
+    parser.add_argument("--model", action="append", help=f"GGUF file; may be given several times (default: {SMOLLM2})")
     parser.add_argument("--text", default=ROOT / "jobs/samples", help="text file or folder to cut prompts from")
-    parser.add_argument("--contexts", default="128,512,2048,7936", help="prompt lengths in tokens")
+    parser.add_argument("--contexts", type=lengths, default=[128, 2048, 7936], help="prompt lengths in tokens")
+    parser.add_argument("--prefill-contexts", type=lengths, default=[512], help="more of them, of which prefill alone counts")
     parser.add_argument("--decode-tokens", type=int, default=256)
     parser.add_argument("--warm-up-seconds", type=float, default=6, help="before ours is measured (JIT compilation)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=5, help="fresh processes of each side")
-    parser.add_argument("--repeats", type=int, default=3, help="measurements a process and context")
+    parser.add_argument("--repeats", type=int, default=1, help="measurements a process and context, at least; short ones are repeated for 2 s")
     parser.add_argument("--policies", default="full", help="policies to measure, separated by commas")
-    parser.add_argument("--batch", type=int, default=1, help="documents at a time (ours only)")
+    parser.add_argument("--batch", type=int, default=1, help="documents at a time, against as many parallel sequences of llama.cpp")
     parser.add_argument("--java", action="append", help="java executable; may be given several times")
     parser.add_argument(
+        "--whole-job",
+        action="store_true",
+        help="documents an hour of summarize on --text, start-up included, against a plain loop of llama-cpp-python",
+    )
+    parser.add_argument("--max-new-tokens", type=int, default=128, help="of --whole-job")
+    parser.add_argument("--flash-attention", choices=("on", "off"), default="on", help="of --whole-job's loop")
+    parser.add_argument("--profile", action="store_true", help="print where our time goes, too")
+    parser.add_argument(
         "--peer-python",
-        default=os.environ.get("KVFREEZE_PEER_PYTHON") or sys.executable,
-        help="Python that has llama-cpp-python 0.3.36 (default: $KVFREEZE_PEER_PYTHON, else this one)",
+        default=os.environ.get("KVFREEZE_PEER_PYTHON"),
+        help="Python that has llama-cpp-python 0.3.36 (default: $KVFREEZE_PEER_PYTHON)",
+    )
+    parser.add_argument(
+        "--peer-node",
+        default=os.environ.get("KVFREEZE_PEER_NODE"),
+        help="folder of npm's @node-llama-cpp/linux-x64 3.22.1 (default: $KVFREEZE_PEER_NODE); needs --peer-python as well",
     )
     parser.add_argument("--no-peer", action="store_true", help="leave llama.cpp out")
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=0.15,
+        help="a peer that is slower than the best by more at a length is not measured there again after the first round",
+    )
     parser.add_argument("--jar", default=None)
-    parser.add_argument("--write", help="file for the table, for example docs/benchmarks/cpu.md")
+    parser.add_argument("--json", help="file to which every measurement is appended as a line of JSON")
+    parser.add_argument("--report", nargs="+", metavar="JSON", help="measure nothing, make the tables of these files")
+    parser.add_argument("--write", help="file for the tables, for example docs/benchmarks/cpu.md")
     return parser.parse_args()
 
 
@@ -75,55 +107,54 @@ def run(command, label):
     return json.loads(lines[-1])
 
 
-def ours(arguments, java, policy, text):
+def joined(numbers):
+    return ",".join(map(str, numbers))
+
+
+def ours(arguments, model, java, policy, text):
     page_tokens = "1" if policy == "paper" else "16"
-    return run(
+    result = run(
         [java, *JVM_OPTIONS, "-cp", str(jar(arguments)), "dev.kvfreeze.benchmark.EngineBenchmark"]
-        + ["--model", arguments.model, "--text", str(text), "--threads", str(arguments.threads)]
-        + ["--policy", policy, "--page-tokens", page_tokens, "--contexts", arguments.contexts]
+        + ["--model", model, "--text", str(text), "--threads", str(arguments.threads)]
+        + ["--policy", policy, "--page-tokens", page_tokens]
+        + ["--contexts", joined(arguments.contexts)]
+        + (["--prefill-contexts", joined(arguments.prefill_contexts)] if arguments.prefill_contexts else [])
         + ["--decode-tokens", str(arguments.decode_tokens), "--repeats", str(arguments.repeats)]
-        + ["--batch", str(arguments.batch), "--warm-up-seconds", str(arguments.warm_up_seconds)],
+        + ["--batch", str(arguments.batch), "--warm-up-seconds", str(arguments.warm_up_seconds)]
+        + (["--profile"] if arguments.profile else []),
         f"kvfreeze {policy} ({java})",
     )
+    return {**result, "side": f"kvfreeze {policy}, Java {result['java']}", "peer": False}
 
 
-def peer(arguments, text):
-    return run(
-        [arguments.peer_python, "jobs/peers/llama_cpp_benchmark.py", "--model", arguments.model]
-        + ["--text", str(text), "--threads", str(arguments.threads), "--contexts", arguments.contexts]
+def peer_sides(arguments):
+    """Name, attention and further options of each configuration of llama.cpp that is measured."""
+    if arguments.no_peer:
+        return []
+    if not arguments.peer_python:
+        sys.exit(
+            "--peer-python (or $KVFREEZE_PEER_PYTHON) must name a Python that has llama-cpp-python 0.3.36; "
+            "--no-peer measures kvfreeze alone"
+        )
+    builds = {"llama-cpp-python": []}
+    if arguments.peer_node:
+        builds["node-llama-cpp"] = ["--node-package", arguments.peer_node]
+    else:
+        print("  npm's build of llama.cpp is left out; --peer-node names its folder", file=sys.stderr)
+    return [(f"{build}, {attention}", attention, options) for build, options in builds.items() for attention in ("plain", "flash")]
+
+
+def peer(arguments, model, side, contexts, text):
+    name, attention, options = side
+    result = run(
+        [arguments.peer_python, "jobs/peers/llama_cpp_benchmark.py", "--model", model, "--text", str(text), *options]
+        + ["--threads", str(arguments.threads), "--attention", attention, "--batch", str(arguments.batch)]
+        + ["--contexts", joined(c for c in arguments.contexts if c in contexts)]
+        + ["--prefill-contexts", joined(c for c in arguments.prefill_contexts if c in contexts)]
         + ["--decode-tokens", str(arguments.decode_tokens), "--repeats", str(arguments.repeats)],
-        "llama.cpp",
+        f"{name} at {joined(contexts)}",
     )
-
-
-def cell(values):
-    return f"{statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
-
-
-def table(arguments, results):
-    contexts = arguments.contexts.split(",")
-    names = list(results)
-    lines = ["| tokens/s, median (range) | load ms | " + " | ".join(
-        [f"prefill {c}" for c in contexts] + [f"decode {c}" for c in contexts]) + " |"]
-    lines.append("|---" * (2 + 2 * len(contexts)) + "|")
-    for name in names:
-        runs = results[name]
-        cells = [cell([r["load_ms"] for r in runs])]
-        cells += [cell([r["prefill"][c] for r in runs]) for c in contexts]
-        cells += [cell([r["decode"][c] for r in runs]) for c in contexts]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    if "llama.cpp" in results:
-        base = results["llama.cpp"]
-        for name in names:
-            if name == "llama.cpp":
-                continue
-            ratios = [""]
-            for part in ("prefill", "decode"):
-                for c in contexts:
-                    pairs = [a[part][c] / b[part][c] for a, b in zip(results[name], base)]
-                    ratios.append(f"**{statistics.median(pairs):.2f}x**")
-            lines.append(f"| {name} / llama.cpp | " + " | ".join(ratios) + " |")
-    return "\n".join(lines)
+    return {**result, **result.pop("by_attention")[attention], "side": name, "peer": True, "attention": attention}
 
 
 def machine():
@@ -149,49 +180,87 @@ def busy_share(seconds=2):
     return 1 - (later_idle - idle) / max(1, later_total - total)
 
 
+def measure_round(arguments, model, round_number, text, keep, records):
+    print(f"{pathlib.Path(model).name}, round {round_number} of {arguments.rounds}", file=sys.stderr, flush=True)
+    busy = busy_share()
+    if busy > MOST_BUSY:
+        print(
+            f"  other programs use {busy:.0%} of the processors: llama.cpp's threads wait for each other by"
+            " spinning and suffer most, so ratios mean nothing; end those programs",
+            file=sys.stderr,
+        )
+    about = {"round": round_number, "busy": round(busy, 3)}
+    contexts = sorted({*arguments.contexts, *arguments.prefill_contexts})
+    steps = []
+    for side in peer_sides(arguments):
+        worth = _benchmark_report.worth_measuring(records, side[0], contexts, arguments.margin)
+        if worth:
+            steps.append(lambda side=side, worth=worth: peer(arguments, model, side, worth, text))
+    for java in arguments.java or ["java"]:
+        for policy in arguments.policies.split(","):
+            steps.append(lambda java=java, policy=policy: ours(arguments, model, java, policy, text))
+    # A machine that slows down within the round meets the one half first, then the other.
+    for step in steps if round_number % 2 else reversed(steps):
+        keep({**step(), **about})
+
+
+def measure(arguments):
+    models = [os.path.expanduser(model) for model in arguments.model or [SMOLLM2]]
+    for model in models:
+        if not pathlib.Path(model).is_file():
+            sys.exit(f"there is no model file {model}; jobs/fetch-model fetches the default one")
+    text = prompt_text(arguments.text)
+    common = {
+        "time": datetime.datetime.now().isoformat(timespec="seconds"),
+        "machine": machine(),
+        "command": "jobs/kvfreeze benchmark " + shlex.join(sys.argv[1:]),
+        "decode_tokens": arguments.decode_tokens,
+        "warm_up_seconds": arguments.warm_up_seconds,
+    }
+    records = []
+    for model in models:
+        of_model = []
+
+        def keep(record):
+            record = {**common, **record, "model": pathlib.Path(model).stem}
+            of_model.append(record)
+            if arguments.json:
+                pathlib.Path(arguments.json).parent.mkdir(parents=True, exist_ok=True)
+                with open(arguments.json, "a", encoding="utf-8") as file:
+                    file.write(json.dumps(record) + "\n")
+            if record.get("profile"):
+                print(record["profile"], file=sys.stderr)
+
+        for round_number in range(1, arguments.rounds + 1):
+            measure_round(arguments, model, round_number, text, keep, of_model)
+        print(_benchmark_report.report(of_model), flush=True)
+        records += of_model
+    return records
+
+
 def main():
     arguments = parse_arguments()
-    if not pathlib.Path(arguments.model).is_file():
-        sys.exit(f"there is no model file {arguments.model}; jobs/fetch-model fetches the default one")
-    text = prompt_text(arguments.text)
-    javas = arguments.java or ["java"]
-    results = {}
-    busiest = 0.0
-    for round_number in range(1, arguments.rounds + 1):
-        print(f"round {round_number} of {arguments.rounds}", file=sys.stderr, flush=True)
-        busy = busy_share()
-        busiest = max(busiest, busy)
-        if busy > MOST_BUSY:
-            print(
-                f"  other programs use {busy:.0%} of the processors: llama.cpp's threads wait for each other by"
-                " spinning and suffer most, so ratios mean nothing; end those programs",
-                file=sys.stderr,
-            )
-        if not arguments.no_peer:
-            results.setdefault("llama.cpp", []).append(peer(arguments, text))
-        for java in javas:
-            for policy in arguments.policies.split(","):
-                result = ours(arguments, java, policy, text)
-                results.setdefault(f"kvfreeze {policy}, Java {result['java']}", []).append(result)
-    provider = next(r[0]["provider"] for n, r in results.items() if n != "llama.cpp")
-    report = "\n".join(
-        [
-            f"Machine: {machine()}. Date: {datetime.date.today()}. Model: {pathlib.Path(arguments.model).name}.",
-            f"{arguments.threads} threads, {arguments.rounds} fresh processes of each side in turn, "
-            f"kernels {provider}, {arguments.batch} document(s) at a time. Other programs used at most "
-            f"{busiest:.0%} of the processors before a round. A JVM generates for {arguments.warm_up_seconds:g} s before it "
-            f"is measured; {arguments.decode_tokens} tokens are decoded a measurement.",
-            "",
-            "Command: `jobs/kvfreeze benchmark " + " ".join(sys.argv[1:]) + "`",
-            "",
-            table(arguments, results),
-            "",
-        ]
-    )
-    print(report)
+    if arguments.whole_job:
+        if not arguments.peer_python:
+            sys.exit("--peer-python (or $KVFREEZE_PEER_PYTHON) must name a Python that has llama-cpp-python 0.3.36")
+        model = os.path.expanduser((arguments.model or [SMOLLM2])[0])
+        seconds, documents = _benchmark_whole_job.measure(
+            arguments, model, arguments.text, arguments.max_new_tokens, arguments.flash_attention
+        )
+        command = "jobs/kvfreeze benchmark " + shlex.join(sys.argv[1:])
+        table = _benchmark_whole_job.report(seconds, documents, command)
+        print(table)
+        if arguments.write:
+            pathlib.Path(arguments.write).write_text(table + "\n", encoding="utf-8")
+        return
+    if arguments.report:
+        records = [record for file in arguments.report for record in _benchmark_report.read_records(file)]
+        print(_benchmark_report.report(records))
+    else:
+        records = measure(arguments)
     if arguments.write:
         pathlib.Path(arguments.write).parent.mkdir(parents=True, exist_ok=True)
-        pathlib.Path(arguments.write).write_text(report, encoding="utf-8")
+        pathlib.Path(arguments.write).write_text(_benchmark_report.report(records), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pathlib
 import sys
 import time
 
-from llama_cpp_session import Session, description
+from llama_cpp_session import Session
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 MARK = "\ue000document\ue001"
@@ -28,6 +28,7 @@ def parse_arguments():
     parser.add_argument("--prompt", default=ROOT / "conf/prompts/summary.txt", help="prompt file, as in conf/prompts")
     parser.add_argument("--flash-attention", choices=("on", "off"), default="on")
     parser.add_argument("--ignore-end", action="store_true", help="always generate --max-new-tokens tokens")
+    parser.add_argument("--lengths", help="JSON file with the tokens to generate by document, whatever they are")
     parser.add_argument("--output", help="file for the generations, a line of JSON each")
     return parser.parse_args()
 
@@ -81,14 +82,18 @@ def main():
     start = time.perf_counter()
     with Session(arguments.model, arguments.threads, arguments.context) as session:
         session.open_context(arguments.flash_attention == "on")
+        description = session.description()
         load_ms = (time.perf_counter() - start) * 1000
         prompt = Prompt(session, arguments.prompt, session.context_tokens - arguments.max_new_tokens)
         totals = {"prompt_tokens": 0, "generated_tokens": 0, "prefill_ms": 0.0, "decode_ms": 0.0}
         start = time.perf_counter()
+        lengths = json.loads(pathlib.Path(arguments.lengths).read_text()) if arguments.lengths else {}
         for file in files:
+            forced = lengths.get(file.stem, lengths.get(file.name))
+            count = forced or arguments.max_new_tokens
             tokens = prompt.build(file.read_text(encoding="utf-8"))
             prefill, first = session.prefill(tokens)
-            decode, rest = session.decode(first, arguments.max_new_tokens - 1, not arguments.ignore_end)
+            decode, rest = session.decode(first, count - 1, not (arguments.ignore_end or forced))
             generated = [first, *rest]
             totals["prompt_tokens"] += len(tokens)
             totals["generated_tokens"] += len(generated)
@@ -101,7 +106,7 @@ def main():
         seconds = time.perf_counter() - start
     if output:
         output.close()
-    result = {**description(), "model": pathlib.Path(arguments.model).stem, "threads": arguments.threads}
+    result = {**description, "model": pathlib.Path(arguments.model).stem, "threads": arguments.threads}
     result |= {"documents": len(files), "seconds": round(seconds, 2), "load_ms": round(load_ms, 1)}
     result |= {key: round(value, 1) for key, value in totals.items()}
     result["documents_per_hour"] = round(len(files) * 3600 / seconds, 1)

@@ -1,16 +1,23 @@
 package dev.kvfreeze.benchmark;
 
 import dev.kvfreeze.device.KvFormat;
+import dev.kvfreeze.device.PartTimes;
+import dev.kvfreeze.device.PartTimes.Phase;
+import dev.kvfreeze.device.ProfiledDevice;
+import dev.kvfreeze.device.cpu.CpuDevice;
+import dev.kvfreeze.device.cpu.MemoryBandwidth;
 import dev.kvfreeze.engine.Engine;
 import dev.kvfreeze.engine.EngineOptions;
 import dev.kvfreeze.engine.Engines;
 import dev.kvfreeze.engine.Generation;
 import dev.kvfreeze.engine.GenerationRequest;
 import dev.kvfreeze.engine.SamplingOptions;
+import dev.kvfreeze.freeze.FreezePolicies;
 import dev.kvfreeze.freeze.PolicyOptions;
 import dev.kvfreeze.model.LanguageModel;
 import dev.kvfreeze.model.LanguageModels;
 import dev.kvfreeze.model.tokenizer.Tokenizer.SpecialTokens;
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -26,11 +33,16 @@ import picocli.CommandLine.Option;
 
 /**
  * Measures one JVM: model load, then prefill and decode at several context lengths, through the
- * whole engine (paging, sampling, statistics). Prints one line of JSON; {@code jobs/benchmark} runs
- * it in several JVMs beside the peer and makes the table.
+ * whole engine (paging, sampling, statistics). Prints one line of JSON; {@code jobs/benchmark.py}
+ * runs it in several JVMs beside the peers and makes the table.
  */
 @Command(name = "engine-benchmark", mixinStandardHelpOptions = true)
 public final class EngineBenchmark implements Callable<Integer> {
+  /** A short measurement is repeated until it has run this long, as on the other side. */
+  private static final double LEAST_SECONDS = 2;
+
+  private static final int MOST_REPEATS = 10;
+
   @Option(names = "--model", required = true, description = "GGUF file")
   private Path modelFile;
 
@@ -52,8 +64,14 @@ public final class EngineBenchmark implements Callable<Integer> {
   @Option(names = "--prefill-chunk", defaultValue = "256")
   private int prefillChunk;
 
-  @Option(names = "--contexts", split = ",", defaultValue = "128,2048,8128")
+  @Option(names = "--contexts", split = ",", defaultValue = "128,2048,7936")
   private List<Integer> contexts;
+
+  @Option(
+      names = "--prefill-contexts",
+      split = ",",
+      description = "more of them, of which prefill alone counts")
+  private List<Integer> prefillContexts = List.of();
 
   @Option(names = "--decode-tokens", defaultValue = "64")
   private int decodeTokens;
@@ -73,6 +91,15 @@ public final class EngineBenchmark implements Callable<Integer> {
   @Option(names = "--batch", defaultValue = "1", description = "documents at a time")
   private int batch;
 
+  @Option(names = "--profile", description = "add where the time goes, by part")
+  private boolean profiled;
+
+  private final PartTimes times = new PartTimes();
+  private final StringBuilder profiles = new StringBuilder();
+  private final StringBuilder profile = new StringBuilder();
+  private long weightBytes;
+  private double bandwidth;
+
   /** Runs the benchmark and ends the JVM. */
   public static void main(String[] arguments) {
     System.exit(new CommandLine(new EngineBenchmark()).execute(arguments));
@@ -86,37 +113,56 @@ public final class EngineBenchmark implements Callable<Integer> {
         new EngineOptions(
             kvFormat, pageTokens, 4L << 30, 8L << 30, null, prefillChunk, Math.max(1, batch), 0);
     PolicyOptions policyOptions = PolicyOptions.defaults().withPageTokens(pageTokens);
-    try (Engine engine = Engines.open(model, options, policyOptions, policy, threads)) {
+    try (Engine engine = open(model, options, policyOptions)) {
       double loadMillis = (System.nanoTime() - start) / 1e6;
       int[] tokens = model.tokenizer().encode(Files.readString(textFile), SpecialTokens.AS_TEXT);
       warmUp(engine, tokens);
       StringJoiner prefill = new StringJoiner(",", "{", "}");
       StringJoiner decode = new StringJoiner(",", "{", "}");
       for (int context : contexts) {
-        List<Rates> rates = new ArrayList<>();
-        for (int i = 0; i < repeats; i++) {
-          rates.add(run(engine, tokens, context, decodeTokens));
-        }
+        List<Rates> rates = measure(engine, tokens, context, decodeTokens);
         prefill.add(entry(context, median(rates.stream().mapToDouble(Rates::prefill).toArray())));
         decode.add(entry(context, median(rates.stream().mapToDouble(Rates::decode).toArray())));
+      }
+      for (int context : prefillContexts) {
+        if (!contexts.contains(context)) {
+          List<Rates> rates = measure(engine, tokens, context, 1);
+          prefill.add(entry(context, median(rates.stream().mapToDouble(Rates::prefill).toArray())));
+        }
       }
       System.out.printf(
           Locale.ROOT,
           "{\"engine\":\"kvfreeze\",\"java\":\"%s\",\"provider\":\"%s\",\"device\":\"%s\","
-              + "\"model\":\"%s\",\"policy\":\"%s\",\"threads\":%d,\"batch\":%d,\"load_ms\":%.1f,"
-              + "\"prefill\":%s,\"decode\":%s}%n",
+              + "\"kernel_check\":\"%s\",\"model\":\"%s\",\"policy\":\"%s\",\"threads\":%d,\"batch\":%d,\"load_ms\":%.1f,"
+              + "\"profile\":\"%s\",\"prefill\":%s,\"decode\":%s}%n",
           System.getProperty("java.version"),
           engine.device().provider(),
           engine.device().device(),
+          engine.kernelCheck().replace('"', '\''),
           model.name(),
           policy,
           threads,
           batch,
           loadMillis,
+          profiles.toString().replace("\n", "\\n"),
           prefill,
           decode);
     }
     return 0;
+  }
+
+  private Engine open(LanguageModel model, EngineOptions options, PolicyOptions policyOptions)
+      throws IOException {
+    if (!profiled) {
+      return Engines.open(model, options, policyOptions, policy, threads);
+    }
+    bandwidth = MemoryBandwidth.readBytesPerSecond(threads);
+    weightBytes = Files.size(modelFile);
+    return Engines.open(
+        model,
+        new ProfiledDevice(CpuDevice.open(threads), times),
+        options,
+        FreezePolicies.create(policy, policyOptions));
   }
 
   /**
@@ -130,15 +176,30 @@ public final class EngineBenchmark implements Callable<Integer> {
     } while (System.nanoTime() < end);
   }
 
+  private List<Rates> measure(Engine engine, int[] tokens, int context, int newTokens)
+      throws Exception {
+    List<Rates> rates = new ArrayList<>();
+    long end = System.nanoTime() + (long) (LEAST_SECONDS * 1e9);
+    while (rates.size() < repeats || (rates.size() < MOST_REPEATS && System.nanoTime() - end < 0)) {
+      rates.add(run(engine, tokens, context, newTokens));
+    }
+    profiles.append(profile);
+    return rates;
+  }
+
   private record Rates(double prefill, double decode) {}
 
-  /** Tokens a second of all documents of the batch together. */
+  /**
+   * Tokens a second of all documents of the batch together. Prompts are read first, one after
+   * another; what is left of the time on the clock is decode, sampling and text included.
+   */
   private Rates run(Engine engine, int[] tokens, int context, int newTokens) throws Exception {
     if (tokens.length < context) {
       throw new IllegalArgumentException(
           textFile + " has " + tokens.length + " tokens, " + context + " are needed");
     }
     List<CompletableFuture<Generation>> results = new ArrayList<>();
+    long start = System.nanoTime();
     for (int i = 0; i < batch; i++) {
       results.add(
           engine.submit(
@@ -151,13 +212,40 @@ public final class EngineBenchmark implements Callable<Integer> {
                   0)));
     }
     double prefillMillis = 0;
-    double decodeMillis = 0;
+    double stepMillis = 0;
+    long kvBytes = 0;
     int decoded = 0;
     for (CompletableFuture<Generation> result : results) {
       Generation generation = result.get();
       prefillMillis += generation.statistics().prefillMillis();
-      decodeMillis = Math.max(decodeMillis, generation.statistics().decodeMillis());
+      stepMillis = Math.max(stepMillis, generation.statistics().decodeMillis());
+      kvBytes += generation.statistics().meanResidentKvBytes();
       decoded += generation.tokens().length - 1;
+    }
+    double decodeMillis = (System.nanoTime() - start) / 1e6 - prefillMillis;
+    if (profiled) {
+      int steps = Math.max(1, newTokens - 1);
+      profile.setLength(0);
+      profile
+          .append(
+              ProfileReport.phase(
+                  times,
+                  Phase.PREFILL,
+                  "prefill of " + context + ", a token",
+                  (long) context * batch,
+                  prefillMillis,
+                  0))
+          .append('\n');
+      if (newTokens > 1) {
+        double sampling = decodeMillis - stepMillis;
+        String title = "decode at " + context + ", a step";
+        profile
+            .append(ProfileReport.phase(times, Phase.DECODE, title, steps, stepMillis, sampling))
+            .append("; ")
+            .append(ProfileReport.bandwidth(weightBytes, kvBytes, decodeMillis / steps, bandwidth))
+            .append('\n');
+      }
+      times.clear();
     }
     return new Rates(
         1000.0 * context * batch / prefillMillis, 1000.0 * Math.max(0, decoded) / decodeMillis);
@@ -169,6 +257,6 @@ public final class EngineBenchmark implements Callable<Integer> {
 
   private static double median(double[] values) {
     Arrays.sort(values);
-    return values[values.length / 2];
+    return (values[(values.length - 1) / 2] + values[values.length / 2]) / 2;
   }
 }

@@ -3,9 +3,12 @@ package dev.kvfreeze.benchmark;
 import dev.kvfreeze.device.Device;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.cpu.CpuDevice;
+import dev.kvfreeze.freeze.AdaptiveOptions;
+import dev.kvfreeze.freeze.FreezeCap;
 import dev.kvfreeze.freeze.FreezePolicies;
 import dev.kvfreeze.freeze.FreezePolicy;
 import dev.kvfreeze.freeze.PolicyOptions;
+import dev.kvfreeze.freeze.PrefillMode;
 import dev.kvfreeze.model.LanguageModel;
 import dev.kvfreeze.model.LanguageModels;
 import dev.kvfreeze.model.tokenizer.Tokenizer.SpecialTokens;
@@ -23,7 +26,8 @@ import picocli.CommandLine.Option;
 /**
  * Measures a policy at the paper's setting, about 500 tokens after a short prompt, for every
  * combination of knobs: active share, perplexity and top-1 agreement against the full cache, on
- * real text fed in. This is how the defaults of {@code paper} were found.
+ * real text fed in or on what the full cache itself generates. This is how the defaults of {@code
+ * paper} were found.
  */
 @Command(name = "policy-measurement", mixinStandardHelpOptions = true)
 public final class PolicyMeasurement implements Callable<Integer> {
@@ -60,6 +64,20 @@ public final class PolicyMeasurement implements Callable<Integer> {
   @Option(names = "--softness", split = ",", defaultValue = "0.5,1,2")
   private List<Double> softnesses;
 
+  @Option(names = "--cap", split = ",", defaultValue = "170", description = "of adaptive")
+  private List<String> caps;
+
+  @Option(names = "--sketch-bits", defaultValue = "2", description = "of adaptive")
+  private int sketchBits;
+
+  @Option(names = "--recall-interval", defaultValue = "1", description = "of adaptive")
+  private int recallInterval;
+
+  @Option(
+      names = "--own-text",
+      description = "feed what the full cache generates greedily after the texts' beginnings")
+  private boolean ownText;
+
   @Option(names = "--threads", defaultValue = "2")
   private int threads;
 
@@ -75,7 +93,8 @@ public final class PolicyMeasurement implements Callable<Integer> {
       List<int[]> texts = new ArrayList<>();
       for (Path file : textFiles) {
         int[] tokens = model.tokenizer().encode(Files.readString(file), SpecialTokens.AS_TEXT);
-        texts.add(Arrays.copyOf(tokens, Math.min(tokens.length, tokenCount)));
+        int[] text = Arrays.copyOf(tokens, Math.min(tokens.length, tokenCount));
+        texts.add(ownText ? TeacherForcing.generate(model, device, text, promptTokens) : text);
       }
       PolicyOptions base = PolicyOptions.defaults();
       List<TeacherForcing.Trace> full = run(model, device, texts, "full", base);
@@ -88,8 +107,8 @@ public final class PolicyMeasurement implements Callable<Integer> {
           pageTokens,
           perplexity(full));
       System.out.println(
-          "| sinks | K | tau | W | k | active at the end | mean active | perplexity | top-1 same |");
-      System.out.println("|---|---|---|---|---|---|---|---|---|");
+          "| settings | active at the end | mean active | perplexity | top-1 same |");
+      System.out.println("|---|---|---|---|---|");
       for (PolicyOptions options : grid()) {
         report(options, run(model, device, texts, policy, options), full);
       }
@@ -99,6 +118,14 @@ public final class PolicyMeasurement implements Callable<Integer> {
 
   private List<PolicyOptions> grid() {
     List<PolicyOptions> grid = new ArrayList<>();
+    if (!policy.equals("paper")) {
+      for (String cap : caps) {
+        grid.add(
+            new PolicyOptions(pageTokens, sinkTokens.get(0), recentTokens.get(0), 0.1, 256, 1)
+                .withAdaptive(adaptive(FreezeCap.parse(cap))));
+      }
+      return grid;
+    }
     for (int sinks : sinkTokens) {
       for (int recent : recentTokens) {
         for (double threshold : thresholds) {
@@ -111,6 +138,33 @@ public final class PolicyMeasurement implements Callable<Integer> {
       }
     }
     return grid;
+  }
+
+  private AdaptiveOptions adaptive(FreezeCap cap) {
+    AdaptiveOptions defaults = AdaptiveOptions.defaults();
+    return new AdaptiveOptions(
+        cap,
+        0,
+        defaults.keepMass(),
+        sketchBits,
+        recallInterval,
+        defaults.carry(),
+        defaults.margin(),
+        PrefillMode.EXACT);
+  }
+
+  private String label(PolicyOptions options) {
+    return policy.equals("paper")
+        ? String.format(
+            Locale.ROOT,
+            "sinks %d, K %d, tau %.2f, W %d, k %.2f",
+            options.sinkTokens(),
+            options.recentTokens(),
+            options.threshold(),
+            options.historySteps(),
+            options.softness())
+        : "%s, cap %s, pages of %d, %d bits, every %d"
+            .formatted(policy, options.adaptive().cap(), pageTokens, sketchBits, recallInterval);
   }
 
   private List<TeacherForcing.Trace> run(
@@ -130,7 +184,7 @@ public final class PolicyMeasurement implements Callable<Integer> {
     return traces;
   }
 
-  private static void report(
+  private void report(
       PolicyOptions options, List<TeacherForcing.Trace> traces, List<TeacherForcing.Trace> full) {
     double last = 0;
     double mean = 0;
@@ -142,12 +196,8 @@ public final class PolicyMeasurement implements Callable<Integer> {
     }
     System.out.printf(
         Locale.ROOT,
-        "| %d | %d | %.2f | %d | %.2f | %.1f %% | %.1f %% | %+.2f %% | %.3f |%n",
-        options.sinkTokens(),
-        options.recentTokens(),
-        options.threshold(),
-        options.historySteps(),
-        options.softness(),
+        "| %s | %.1f %% | %.1f %% | %+.2f %% | %.3f |%n",
+        label(options),
         100 * last,
         100 * mean,
         100 * (perplexity(traces) / perplexity(full) - 1),

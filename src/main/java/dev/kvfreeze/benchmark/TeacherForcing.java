@@ -11,11 +11,14 @@ import dev.kvfreeze.device.LogitStatistics;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.engine.ForwardSlice;
 import dev.kvfreeze.engine.Transformer;
+import dev.kvfreeze.freeze.FreezePolicies;
 import dev.kvfreeze.freeze.FreezePolicy;
+import dev.kvfreeze.freeze.PolicyOptions;
 import dev.kvfreeze.freeze.StepKind;
 import dev.kvfreeze.model.LanguageModel;
 import dev.kvfreeze.model.ModelSpec;
 import java.util.List;
+import java.util.function.IntBinaryOperator;
 
 /**
  * Feeds a text token by token, whatever the model would have said, with a policy active, and
@@ -60,6 +63,22 @@ final class TeacherForcing {
     }
   }
 
+  /** Replaces a text behind its prompt by what the full cache says greedily. */
+  static int[] generate(LanguageModel model, Device device, int[] text, int promptTokens) {
+    int[] tokens = text.clone();
+    FreezePolicy full = FreezePolicies.create("full", PolicyOptions.defaults());
+    run(
+        model,
+        device,
+        full,
+        KvFormat.BF16,
+        16,
+        tokens,
+        promptTokens,
+        (step, best) -> tokens[promptTokens + step] = best);
+    return tokens;
+  }
+
   /** A transformer and a cache for one policy; the weights are loaded once for all policies. */
   static Trace run(
       LanguageModel model,
@@ -69,25 +88,39 @@ final class TeacherForcing {
       int pageTokens,
       int[] tokens,
       int promptTokens) {
+    IntBinaryOperator forced = (step, best) -> tokens[promptTokens + step];
+    return run(model, device, policy, format, pageTokens, tokens, promptTokens, forced);
+  }
+
+  /** {@code next} takes the step and the most probable token and says which is fed. */
+  private static Trace run(
+      LanguageModel model,
+      Device device,
+      FreezePolicy policy,
+      KvFormat format,
+      int pageTokens,
+      int[] tokens,
+      int promptTokens,
+      IntBinaryOperator next) {
     ModelSpec spec = model.spec();
     PageLayout layout = new PageLayout(spec.headSize(), pageTokens, format);
     ColdStore cold = new HostColdStore(layout.wordsPerPage(), 4L << 30);
     try (KvCache cache =
         new KvCache(
-            device.pageMemory(layout, 2L << 30),
-            cold,
-            policy,
-            spec.layers().size(),
-            spec.kvHeads())) {
+            device.pageMemory(layout, 2L << 30), cold, policy, spec.ropes(), spec.kvHeads())) {
       Transformer transformer = new Transformer(model, device, cache.memory(), promptTokens, 1);
       try (SequenceCache sequence = cache.open("teacher-forcing")) {
-        return feed(transformer, sequence, tokens, promptTokens);
+        return feed(transformer, sequence, tokens, promptTokens, next);
       }
     }
   }
 
   private static Trace feed(
-      Transformer transformer, SequenceCache sequence, int[] tokens, int promptTokens) {
+      Transformer transformer,
+      SequenceCache sequence,
+      int[] tokens,
+      int promptTokens,
+      IntBinaryOperator next) {
     int steps = tokens.length - promptTokens;
     Trace trace = new Trace(new int[steps], new double[steps], new double[steps]);
     float[] logits = new float[transformer.spec().vocabulary()];
@@ -95,9 +128,10 @@ final class TeacherForcing {
     for (int i = 0; i < steps; i++) {
       LogitStatistics statistics = transformer.statistics(0);
       transformer.readLogits(0, logits);
+      int token = next.applyAsInt(i, statistics.argmax());
       CacheUsage usage = sequence.usage();
       trace.argmax()[i] = statistics.argmax();
-      trace.negativeLogLikelihood()[i] = statistics.logSumExp() - logits[tokens[promptTokens + i]];
+      trace.negativeLogLikelihood()[i] = statistics.logSumExp() - logits[token];
       trace.activeShare()[i] = usage.activeTokens() / sequence.length();
       if (i + 1 < steps) {
         step(transformer, sequence, StepKind.DECODE, tokens, promptTokens + i, 1);
@@ -116,6 +150,7 @@ final class TeacherForcing {
     sequence.extend(count);
     sequence.beginStep(kind);
     int rows = transformer.forward(List.of(new ForwardSlice(sequence, tokens, offset, count)));
+    transformer.awaitMass();
     sequence.endStep(kind);
     transformer.logitsOfRow(rows - 1);
   }

@@ -1,5 +1,7 @@
 package dev.kvfreeze.cache;
 
+import dev.kvfreeze.device.PageMemory;
+
 /**
  * Where the copies of full pages lie, off the device. All pages of a store have the same number of
  * words. Engine thread only.
@@ -15,6 +17,24 @@ public interface ColdStore extends AutoCloseable {
 
   /** Copies a stored page, bit for bit, to {@code words[offset .. offset + wordsPerPage)}. */
   void load(long handle, int[] words, int offset);
+
+  /**
+   * Keeps a copy of a page of the device's.
+   *
+   * @param staging words of a page to work in
+   * @return its handle
+   * @throws ColdStoreFullException when there is no room
+   */
+  default long store(PageMemory memory, int slot, int[] staging) {
+    memory.read(slot, staging, 0);
+    return store(staging, 0);
+  }
+
+  /** Copies a stored page, bit for bit, to a slot of the device. */
+  default void load(long handle, PageMemory memory, int slot, int[] staging) {
+    load(handle, staging, 0);
+    memory.write(slot, staging, 0);
+  }
 
   /** Forgets a page. */
   void release(long handle);

@@ -2,6 +2,7 @@ package dev.kvfreeze.cache;
 
 import dev.kvfreeze.device.HeadPages;
 import dev.kvfreeze.device.KeySketches;
+import dev.kvfreeze.device.PageMemory;
 import dev.kvfreeze.device.SketchedPage;
 import java.util.Arrays;
 import java.util.List;
@@ -75,6 +76,7 @@ final class HeadTable {
     pages.slots[index] = slot;
     pages.firstPositions[index] = firstPosition;
     pages.mass[index] = 0;
+    pages.changed(index);
     listed[count] = index;
     excluded[count] = false;
     pages.count = index + 1;
@@ -101,6 +103,11 @@ final class HeadTable {
     for (int page = sketches.pages; page < full; page++) {
       into.add(new SketchedPage(sketches, page, slots[page]));
     }
+  }
+
+  /** Whether there is room for the sketches of the first {@code full} pages. */
+  boolean reserveSketches(int full, int pageTokens) {
+    return sketches == null || full * pageTokens < CENTRE_TOKENS || sketches.reserve(full);
   }
 
   /** By sketches, by boxes, or the attention that was measured. */
@@ -160,6 +167,14 @@ final class HeadTable {
     count = newCount;
   }
 
+  /** Forgets all pages, which have been dropped, and what stays of them. */
+  void clear(PageMemory memory) {
+    cut(0);
+    relist(memory.layout().pageTokens(), 0);
+    memory.forget(pages);
+    releaseSummaries();
+  }
+
   /** Rebuilds the list of active pages from the first one that moved. */
   void relist(int pageTokens, int length) {
     if (firstMoved == Integer.MAX_VALUE) {
@@ -174,6 +189,7 @@ final class HeadTable {
       }
     }
     pages.ensure(index + count - start);
+    pages.changed(index);
     for (int page = start; page < count; page++) {
       int slot = slots[page];
       if (slot < 0 || excluded[page]) {

@@ -6,8 +6,11 @@ import dev.kvfreeze.device.PageMemory;
 import dev.kvfreeze.freeze.CacheShape;
 import dev.kvfreeze.freeze.FreezePolicy;
 import dev.kvfreeze.freeze.PageEstimates;
+import dev.kvfreeze.model.Rope;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashSet;
+import java.util.List;
 import java.util.Set;
 
 /**
@@ -23,6 +26,7 @@ public final class KvCache implements AutoCloseable {
   final int pageTokens;
   final int pageBytes;
   final CacheShape shape;
+  private final List<Rope> ropes;
   private final ColdStore cold;
   private final int[] staging;
   private final Set<SequenceCache> open = new LinkedHashSet<>();
@@ -33,11 +37,24 @@ public final class KvCache implements AutoCloseable {
   private boolean closed;
 
   /**
+   * For keys that are not known to be turned to their positions.
+   *
    * @param cold holds pages of {@code memory.layout().wordsPerPage()} words
    * @param layers of the model
    * @param kvHeads KV heads a layer
    */
   public KvCache(PageMemory memory, ColdStore cold, FreezePolicy policy, int layers, int kvHeads) {
+    this(memory, cold, policy, Collections.nCopies(layers, null), kvHeads);
+  }
+
+  /**
+   * @param cold holds pages of {@code memory.layout().wordsPerPage()} words
+   * @param ropes of the model's layers, by which their keys are turned
+   * @param kvHeads KV heads a layer
+   */
+  public KvCache(
+      PageMemory memory, ColdStore cold, FreezePolicy policy, List<Rope> ropes, int kvHeads) {
+    int layers = ropes.size();
     if (layers < 1 || kvHeads < 1) {
       throw new IllegalArgumentException(
           "a cache has layers and heads, found " + layers + " and " + kvHeads);
@@ -45,6 +62,7 @@ public final class KvCache implements AutoCloseable {
     this.memory = memory;
     this.pool = new PagePool(memory);
     this.cold = cold;
+    this.ropes = ropes;
     this.policy = policy;
     this.layers = layers;
     this.kvHeads = kvHeads;
@@ -83,7 +101,7 @@ public final class KvCache implements AutoCloseable {
   public long residentBytes() {
     long bytes = (long) pool.usedPages() * pageBytes;
     for (SequenceCache sequence : open) {
-      bytes += sequence.sketchBytes();
+      bytes += sequence.passing.sketchBytes();
     }
     return bytes;
   }
@@ -113,10 +131,10 @@ public final class KvCache implements AutoCloseable {
     return (long) tokens * shape.sketchBytesPerToken() * layers * kvHeads;
   }
 
-  /** Empty sketches of a head, or null when the policy wants none. */
-  KeySketches newSketches() {
+  /** Empty sketches of a head of a layer, or null when the policy wants none. */
+  KeySketches newSketches(int layer) {
     return policy.estimates() == PageEstimates.SKETCHES
-        ? new KeySketches(memory.layout().headSize(), pageTokens, policy.sketchPlanes())
+        ? memory.newSketches(policy.sketchPlanes(), ropes.get(layer))
         : null;
   }
 
@@ -144,9 +162,8 @@ public final class KvCache implements AutoCloseable {
    * @throws ColdStoreFullException when there is no room
    */
   long backUp(int slot) {
-    memory.read(slot, staging, 0);
     try {
-      long handle = cold.store(staging, 0);
+      long handle = cold.store(memory, slot, staging);
       refusedAtBytes = Long.MAX_VALUE;
       return handle;
     } catch (ColdStoreFullException e) {
@@ -156,8 +173,7 @@ public final class KvCache implements AutoCloseable {
   }
 
   void bringBack(long handle, int slot) {
-    cold.load(handle, staging, 0);
-    memory.write(slot, staging, 0);
+    cold.load(handle, memory, slot, staging);
   }
 
   void forget(long handle) {

@@ -27,7 +27,7 @@ public final class PageChoices {
   /** Whether the policy chooses the pages of a layer in this decode step. */
   public boolean wanted(int layer) {
     return (estimates == PageEstimates.BOXES || estimates == PageEstimates.ATTENTION)
-        && owner.policy.wantsEstimates(layer);
+        && owner.policy.wantsEstimates(layer, StepKind.DECODE);
   }
 
   /** Whether it chooses by the attention itself, which must be measured first. */

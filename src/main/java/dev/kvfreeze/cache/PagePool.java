@@ -7,7 +7,6 @@ import java.util.BitSet;
 /** Slots of a {@link PageMemory}: who has which is decided here only. Engine thread only. */
 public final class PagePool {
   private final PageMemory memory;
-  private final int capacity;
   private final BitSet owned = new BitSet();
   private int[] returned = new int[64];
   private int returnedCount;
@@ -19,7 +18,6 @@ public final class PagePool {
 
   public PagePool(PageMemory memory) {
     this.memory = memory;
-    this.capacity = memory.capacity();
   }
 
   /**
@@ -31,12 +29,12 @@ public final class PagePool {
     int slot;
     if (returnedCount > 0) {
       slot = returned[--returnedCount];
-    } else if (fresh < capacity) {
+    } else if (fresh < memory.capacity()) {
       memory.ensure(fresh + 1);
       slot = fresh++;
     } else {
       long pageBytes = memory.layout().pageBytes();
-      throw PoolExhaustedException.of("a page", pageBytes, 0, capacity * pageBytes);
+      throw PoolExhaustedException.of("a page", pageBytes, 0, capacity() * pageBytes);
     }
     owned.set(slot);
     used++;
@@ -85,10 +83,10 @@ public final class PagePool {
   }
 
   public int freePages() {
-    return capacity - used;
+    return Math.max(0, memory.capacity() - used);
   }
 
   public int capacity() {
-    return capacity;
+    return memory.capacity();
   }
 }

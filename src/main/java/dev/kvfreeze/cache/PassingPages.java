@@ -38,6 +38,19 @@ final class PassingPages {
     owner.length = newLength;
   }
 
+  /** On a device where sketches and pages share memory, full pages may find none for theirs. */
+  void reserveSketches(int full) {
+    for (HeadTable table : tables) {
+      if (!table.reserveSketches(full, pageTokens)) {
+        throw owner.exhausted("the sketches of " + full + " pages a head", 1);
+      }
+    }
+  }
+
+  boolean observes(StepKind kind) {
+    return active && cache.policy.wantsMass(kind);
+  }
+
   void requireEnded(String id) {
     if (active) {
       throw new IllegalStateException(id + ": the last forward pass has not ended");

@@ -24,7 +24,7 @@ public final class SequenceCache implements AutoCloseable {
   final HeadMoves moves;
   private final boolean mayFreeze;
   final SequencePolicy policy;
-  private final PassingPages passing;
+  final PassingPages passing;
   private final PageChoices choices;
   int length;
 
@@ -61,7 +61,7 @@ public final class SequenceCache implements AutoCloseable {
     this.pages = new HeadPages[cache.layers][cache.kvHeads];
     for (int i = 0; i < tables.length; i++) {
       int layer = i / cache.kvHeads;
-      tables[i] = new HeadTable(layer, cache.newSketches(), cache.newBoxes());
+      tables[i] = new HeadTable(layer, cache.newSketches(layer), cache.newBoxes());
       pages[layer][i % cache.kvHeads] = tables[i].pages;
     }
     this.passing = new PassingPages(this, cache, tables);
@@ -88,6 +88,7 @@ public final class SequenceCache implements AutoCloseable {
     int newLength = Math.addExact(length, tokens);
     int oldPages = pageCount();
     int newPages = (int) cache.pagesFor(newLength) - oldPages;
+    passing.reserveSketches(newLength / pageTokens);
     if (kind != StepKind.DECODE && policy.streams(newLength)) {
       passing.extend(newLength, newPages);
       return;
@@ -159,11 +160,17 @@ public final class SequenceCache implements AutoCloseable {
     }
   }
 
-  /** Whether the sketches of a layer shall be scored in this decode step. */
-  public boolean wantsEstimates(int layer) {
+  /** Whether closing a layer looks at its attention mass: it must be there by then. */
+  public boolean observesLayers(StepKind kind) {
+    return passing.observes(kind);
+  }
+
+  /** Whether the sketches of a layer shall be scored in this step. */
+  public boolean wantsEstimates(int layer, StepKind kind) {
     return frozenPages > 0
+        && !passing.active
         && tables[layer * cache.kvHeads].sketches != null
-        && policy.wantsEstimates(layer);
+        && policy.wantsEstimates(layer, kind);
   }
 
   /** Where a policy chooses the pages of every decode step itself: see {@link PageChoices}. */
@@ -223,6 +230,7 @@ public final class SequenceCache implements AutoCloseable {
       policy.step(i, kind, moves, moves);
       tables[i].relist(pageTokens, length);
     }
+    cache.memory.sendMoves();
     notePeak();
   }
 
@@ -239,12 +247,8 @@ public final class SequenceCache implements AutoCloseable {
   void notePeak() {
     long active = (long) pageCount() * tables.length - frozenPages;
     peakActivePages = Math.max(peakActivePages, active);
-    peakResidentBytes = Math.max(peakResidentBytes, active * cache.pageBytes + sketchBytes());
-  }
-
-  /** Bytes of the sketches. */
-  long sketchBytes() {
-    return passing.sketchBytes();
+    peakResidentBytes =
+        Math.max(peakResidentBytes, active * cache.pageBytes + passing.sketchBytes());
   }
 
   private void backUpFilled() {
@@ -387,10 +391,10 @@ public final class SequenceCache implements AutoCloseable {
         frozenPages,
         length - frozenTokens - excludedTokens,
         frozenTokens,
-        activePages * cache.pageBytes + sketchBytes(),
+        activePages * cache.pageBytes + passing.sketchBytes(),
         coldPages * cache.pageBytes,
         Math.max(peakActivePages, activePages) * (double) pageTokens / tables.length,
-        Math.max(peakResidentBytes, activePages * cache.pageBytes + sketchBytes()));
+        Math.max(peakResidentBytes, activePages * cache.pageBytes + passing.sketchBytes()));
   }
 
   /** What the sequence has moved since it was opened. */
@@ -424,9 +428,7 @@ public final class SequenceCache implements AutoCloseable {
       for (int page = table.count - 1; page >= 0; page--) {
         drop(table, page);
       }
-      table.cut(0);
-      table.relist(pageTokens, 0);
-      table.releaseSummaries();
+      table.clear(cache.memory);
     }
     length = 0;
     offered = 0;

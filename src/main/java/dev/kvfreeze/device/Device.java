@@ -2,6 +2,7 @@ package dev.kvfreeze.device;
 
 import dev.kvfreeze.model.AttentionShape;
 import dev.kvfreeze.model.GateActivation;
+import dev.kvfreeze.model.ModelSpec;
 import dev.kvfreeze.model.Rope;
 import dev.kvfreeze.model.tensor.TensorData;
 import java.util.List;
@@ -14,6 +15,21 @@ public interface Device extends AutoCloseable {
   DeviceInfo info();
 
   /**
+   * Runs each kernel that the model needs for a moment, at most about a second in all, to see
+   * whether it works at full speed; later steps may be watched as well.
+   *
+   * @param sketchPlanes bits a dimension of the keys' sketches, 0 for none
+   */
+  default void checkKernels(ModelSpec spec, PageLayout layout, int sketchPlanes) {}
+
+  /**
+   * What is known of it; begins with {@code good}, or says what is slow and the remedy. Any thread.
+   */
+  default String kernelCheck() {
+    return "good: nothing to check";
+  }
+
+  /**
    * Makes a weight resident. Quantised types stay quantised.
    *
    * @throws IllegalArgumentException naming the tensor, when it holds NaN or infinite scales or
@@ -23,7 +39,16 @@ public interface Device extends AutoCloseable {
 
   Activations activations(int rows, int columns);
 
+  /**
+   * Memory for pages. On a device with memory of its own, take weights and activations first: it
+   * has at most what they leave.
+   */
   PageMemory pageMemory(PageLayout layout, long limitBytes);
+
+  /** Bytes of pages where nobody says how many. */
+  default long usualPoolBytes() {
+    return 1L << 30;
+  }
 
   /** {@code out[r] = scale * table[tokens[offset + r]]} for {@code rows} rows. */
   void embed(Weight table, int[] tokens, int offset, int rows, float scale, Activations out);
@@ -86,6 +111,15 @@ public interface Device extends AutoCloseable {
       PageMemory memory,
       List<AttentionSegment> segments,
       Activations out);
+
+  /** Begins to bring the attention mass of the attentions so far to the host. */
+  default void requestMass() {}
+
+  /**
+   * Fills in {@link HeadPages#mass} of the attentions so far, waiting for it if need be; a device
+   * whose {@link #attend} has filled it does nothing.
+   */
+  default void awaitMass() {}
 
   /** Sketches the keys of full pages; a target's first call also finds its centre. */
   void sketchKeys(PageMemory memory, List<SketchedPage> pages);

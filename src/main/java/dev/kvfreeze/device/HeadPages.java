@@ -27,6 +27,17 @@ public final class HeadPages {
   /** Whether the kernel shall fill {@link #mass}. */
   public boolean wantMass;
 
+  /** First entry that changed since a device copied the list; the device sets it. */
+  public int changedFrom;
+
+  /** The device's copy of the list, which it alone understands; null where there is none. */
+  public Object onDevice;
+
+  /** Says that entries from {@code index} on are others than before. */
+  public void changed(int index) {
+    changedFrom = Math.min(changedFrom, index);
+  }
+
   /** Makes room for {@code pages} pages, keeping what is there. */
   public void ensure(int pages) {
     if (slots.length < pages) {

@@ -1,5 +1,6 @@
 package dev.kvfreeze.device;
 
+import dev.kvfreeze.model.Rope;
 import java.util.Arrays;
 
 /**
@@ -8,10 +9,14 @@ import java.util.Arrays;
  * bits a dimension and one step size (the idea of RaBitQ, Gao and Long, arXiv 2405.12497). Code
  * {@code u} of a dimension stands for {@code step * (2u - (2^planes - 1))}.
  *
+ * <p>What keys have in common they have in common before the rotary embedding, which turns it with
+ * the position. So with a {@link #rope} the centre is the mean of the keys turned back, and what is
+ * subtracted from a key is the centre turned to the key's position.
+ *
  * <p>Made by {@link Device#sketchKeys}, read by {@link Device#scoreSketches}, which fills {@link
  * #mass}. Owned by the cache.
  */
-public final class KeySketches {
+public class KeySketches {
   /** Tokens whose codes lie together: {@code bits[block][word][token]}. */
   public static final int BLOCK_TOKENS = 64;
 
@@ -21,6 +26,7 @@ public final class KeySketches {
   private final int pageTokens;
   private final int planes;
   private final int words;
+  private final Rope rope;
 
   /** Pages sketched, from the first of the sequence on. */
   public int pages;
@@ -34,7 +40,10 @@ public final class KeySketches {
   /** Step size of each token, in bf16. */
   public short[] steps = {};
 
-  /** What is subtracted from every key: the mean of the first ones sketched; null before. */
+  /**
+   * What is subtracted from every key, turned to its position where there is a rope: the mean of
+   * the first ones sketched; null before.
+   */
   public float[] centre;
 
   /** Out: estimated share of the attention by page, mean over the query heads of the group. */
@@ -44,6 +53,14 @@ public final class KeySketches {
    * @param planes bits a dimension, 1 or 2
    */
   public KeySketches(int headSize, int pageTokens, int planes) {
+    this(headSize, pageTokens, planes, null);
+  }
+
+  /**
+   * @param planes bits a dimension, 1 or 2
+   * @param rope how the keys were turned to their positions, or null
+   */
+  public KeySketches(int headSize, int pageTokens, int planes, Rope rope) {
     if (planes < 1 || planes > 2) {
       throw new IllegalArgumentException("a sketch has 1 or 2 bits a dimension, found " + planes);
     }
@@ -51,6 +68,7 @@ public final class KeySketches {
     this.pageTokens = pageTokens;
     this.planes = planes;
     this.words = words(headSize, planes);
+    this.rope = rope;
   }
 
   public int headSize() {
@@ -59,6 +77,11 @@ public final class KeySketches {
 
   public int pageTokens() {
     return pageTokens;
+  }
+
+  /** How the keys were turned to their positions, or null when their centre is not turned. */
+  public Rope rope() {
+    return rope;
   }
 
   /** Bits a dimension. */
@@ -79,6 +102,14 @@ public final class KeySketches {
   private static int words(int headSize, int planes) {
     int codes = Integer.SIZE / planes;
     return (headSize + codes - 1) / codes;
+  }
+
+  /**
+   * Takes room for the sketches of {@code count} pages where it may be missing later; false when
+   * there is none. Host memory is taken as it is used.
+   */
+  public boolean reserve(int count) {
+    return true;
   }
 
   /** Makes room for the sketches of {@code count} pages, keeping what is there. */

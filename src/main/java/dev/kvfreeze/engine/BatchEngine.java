@@ -23,6 +23,8 @@ import java.util.stream.Collectors;
  * alone calls the device.
  */
 final class BatchEngine implements Engine {
+  private static final System.Logger LOGGER = System.getLogger(BatchEngine.class.getName());
+
   private final LanguageModel model;
   private final Device device;
   private final KvCache cache;
@@ -40,6 +42,7 @@ final class BatchEngine implements Engine {
   BatchEngine(
       LanguageModel model,
       Device device,
+      Transformer transformer,
       KvCache cache,
       FreezePolicy policy,
       EngineOptions options,
@@ -53,13 +56,6 @@ final class BatchEngine implements Engine {
         Arrays.stream(model.tokenizer().endTokens())
             .boxed()
             .collect(Collectors.toUnmodifiableSet());
-    Transformer transformer =
-        new Transformer(
-            model,
-            device,
-            cache.memory(),
-            Math.max(options.prefillChunk(), options.maxBatch()),
-            options.maxBatch());
     this.loop = new BatchLoop(transformer, cache, policy, options, contextLimit);
     this.thread = new Thread(this::run, "kvfreeze-engine");
     this.thread.setDaemon(true);
@@ -74,6 +70,11 @@ final class BatchEngine implements Engine {
   @Override
   public DeviceInfo device() {
     return device.info();
+  }
+
+  @Override
+  public String kernelCheck() {
+    return device.kernelCheck();
   }
 
   @Override
@@ -184,6 +185,8 @@ final class BatchEngine implements Engine {
   private void run() {
     Throwable reason = new IllegalStateException("the engine was closed");
     try {
+      // Beside whatever the caller still prepares; the first document waits for what is left.
+      device.checkKernels(model.spec(), cache.memory().layout(), policy.sketchPlanes());
       while (waitForWork()) {
         loop.step(this::poll, this::requeue);
       }
@@ -240,8 +243,20 @@ final class BatchEngine implements Engine {
     }
     loop.abandon(reason);
     left.forEach(document -> document.result().completeExceptionally(reason));
-    cache.close();
-    device.close();
+    closeQuietly(cache, reason);
+    closeQuietly(device, reason);
+  }
+
+  /** What goes wrong while all ends is added to why it ends. */
+  private static void closeQuietly(AutoCloseable part, Throwable reason) {
+    try {
+      part.close();
+    } catch (Throwable failure) {
+      if (failure != reason) {
+        reason.addSuppressed(failure);
+      }
+      LOGGER.log(System.Logger.Level.WARNING, "the engine does not close as it should", failure);
+    }
   }
 
   @Override

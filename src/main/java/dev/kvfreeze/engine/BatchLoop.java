@@ -153,6 +153,7 @@ final class BatchLoop {
       document.promptAdvanced(count);
       promptTokens += count;
       document.meter().beforeFreeze(document.cache().usage());
+      transformer.awaitMass();
       if (document.policyDecides()) {
         document.cache().endStep(kind);
       }
@@ -187,6 +188,7 @@ final class BatchLoop {
     }
     try {
       transformer.logitsOfRows(transformer.forward(slices, StepKind.DECODE));
+      transformer.awaitMass();
       for (Document document : decoding) {
         document.meter().beforeFreeze(document.cache().usage());
         document.cache().endStep(StepKind.DECODE);
@@ -245,6 +247,7 @@ final class BatchLoop {
       document.cache().beginStep(StepKind.QUESTION);
       transformer.logitsOfRows(
           transformer.forward(List.of(document.decodeSlice()), StepKind.QUESTION));
+      transformer.awaitMass();
       document.meter().beforeFreeze(document.cache().usage());
       document.cache().endStep(StepKind.QUESTION);
     } catch (RuntimeException e) {
@@ -314,9 +317,11 @@ final class BatchLoop {
 
   /** Fails every running document; the loop is not used afterwards. */
   void abandon(Throwable reason) {
+    // First told, then released: a lost device may not even take pages back.
     for (Document document : List.copyOf(running)) {
-      fail(document, reason);
+      document.result().completeExceptionally(reason);
     }
+    running.clear();
     sentBack.forEach(document -> document.result().completeExceptionally(reason));
     sentBack.clear();
   }

@@ -14,6 +14,11 @@ public interface Engine extends AutoCloseable {
 
   DeviceInfo device();
 
+  /** Whether the kernels run at full speed; begins with {@code good}, or gives a remedy. */
+  default String kernelCheck() {
+    return "good: nothing to check";
+  }
+
   String policyName();
 
   /** Tokens a sequence may have, prompt and output together. */

@@ -8,7 +8,7 @@ import java.nio.file.Path;
  *
  * @param kvFormat of the pages
  * @param pageTokens tokens a page
- * @param poolBytes most bytes of KV pages on the device
+ * @param poolBytes most bytes of KV pages on the device; 0 for what is usual on it
  * @param coldBytes most bytes of the cold store
  * @param spillDirectory where the cold store spills to a file, or null to keep it in host memory
  * @param prefillChunk tokens of a prompt read in one forward pass

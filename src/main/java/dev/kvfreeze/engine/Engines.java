@@ -1,19 +1,21 @@
 package dev.kvfreeze.engine;
 
 import dev.kvfreeze.cache.ColdStore;
+import dev.kvfreeze.cache.DeviceColdStore;
 import dev.kvfreeze.cache.HostColdStore;
 import dev.kvfreeze.cache.KvCache;
 import dev.kvfreeze.cache.SpillColdStore;
 import dev.kvfreeze.device.Device;
+import dev.kvfreeze.device.HostPages;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.device.PageMemory;
 import dev.kvfreeze.device.cpu.CpuDevice;
-import dev.kvfreeze.device.cpu.DecodeActivations;
 import dev.kvfreeze.freeze.FreezePolicies;
 import dev.kvfreeze.freeze.FreezePolicy;
 import dev.kvfreeze.freeze.PolicyOptions;
 import dev.kvfreeze.model.LanguageModel;
 import dev.kvfreeze.model.ModelSpec;
+import java.util.Optional;
 
 /** Puts an engine together: device, page memory, cold store, policy. */
 public final class Engines {
@@ -31,35 +33,68 @@ public final class Engines {
       PolicyOptions policyOptions,
       String policyName,
       int threads) {
-    return open(model, options, policyOptions, policyName, threads, DecodeActivations.INT8);
+    FreezePolicy policy = FreezePolicies.create(policyName, policyOptions);
+    return open(model, CpuDevice.open(threads), options, policy);
   }
 
-  /** The same with a choice of what decode steps multiply. */
+  /**
+   * An engine on the device that the options ask for.
+   *
+   * @param model stays the caller's to close, after the engine
+   * @throws IllegalArgumentException for an unknown policy or sizes that do not fit together
+   */
   public static Engine open(
       LanguageModel model,
       EngineOptions options,
       PolicyOptions policyOptions,
       String policyName,
-      int threads,
-      DecodeActivations decodeActivations) {
+      DeviceOptions deviceOptions) {
     FreezePolicy policy = FreezePolicies.create(policyName, policyOptions);
-    return open(model, CpuDevice.open(threads, decodeActivations), options, policy);
+    return open(model, Devices.open(deviceOptions), options, policy);
   }
 
   /** An engine on a given device, which it closes with itself. */
   public static Engine open(
       LanguageModel model, Device device, EngineOptions options, FreezePolicy policy) {
+    KvCache cache = null;
     try {
       ModelSpec spec = model.spec();
       int contextLimit = contextLimit(spec, options);
-      PageLayout layout = new PageLayout(spec.headSize(), options.pageTokens(), options.kvFormat());
-      PageMemory memory = device.pageMemory(layout, options.poolBytes());
-      KvCache cache =
-          new KvCache(
-              memory, coldStore(layout, options), policy, spec.layers().size(), spec.kvHeads());
-      return new BatchEngine(model, device, cache, policy, options, contextLimit);
+      // Weights and working memory first: on a GPU the pool gets what they leave.
+      Transformer transformer =
+          new Transformer(
+              model,
+              device,
+              null,
+              Math.max(options.prefillChunk(), options.maxBatch()),
+              options.maxBatch());
+      cache = cache(device, options, policy, spec);
+      return new BatchEngine(
+          model,
+          device,
+          transformer.withMemory(cache.memory()),
+          cache,
+          policy,
+          options,
+          contextLimit);
     } catch (RuntimeException | Error e) {
+      if (cache != null) {
+        cache.close();
+      }
       device.close();
+      throw e;
+    }
+  }
+
+  private static KvCache cache(
+      Device device, EngineOptions options, FreezePolicy policy, ModelSpec spec) {
+    PageLayout layout = new PageLayout(spec.headSize(), options.pageTokens(), options.kvFormat());
+    long poolBytes = options.poolBytes() == 0 ? device.usualPoolBytes() : options.poolBytes();
+    PageMemory memory = device.pageMemory(layout, poolBytes);
+    try {
+      return new KvCache(memory, coldStore(memory, options), policy, spec.ropes(), spec.kvHeads());
+    } catch (RuntimeException | Error e) {
+      memory.close();
       throw e;
     }
   }
@@ -79,9 +114,15 @@ public final class Engines {
     return options.contextLimit();
   }
 
-  private static ColdStore coldStore(PageLayout layout, EngineOptions options) {
-    return options.spillDirectory() == null
-        ? new HostColdStore(layout.wordsPerPage(), options.coldBytes())
-        : new SpillColdStore(options.spillDirectory(), layout.wordsPerPage(), options.coldBytes());
+  private static ColdStore coldStore(PageMemory memory, EngineOptions options) {
+    PageLayout layout = memory.layout();
+    if (options.spillDirectory() != null) {
+      return new SpillColdStore(
+          options.spillDirectory(), layout.wordsPerPage(), options.coldBytes());
+    }
+    Optional<HostPages> places = memory.hostPages(options.coldBytes());
+    return places.isPresent()
+        ? new DeviceColdStore(places.get(), layout.pageBytes())
+        : new HostColdStore(layout.wordsPerPage(), options.coldBytes());
   }
 }

@@ -64,11 +64,8 @@ public final class PolicyTrials implements AutoCloseable {
     this.model = model;
     this.device = device;
     this.chunkTokens = chunkTokens;
-    PageLayout layout = new PageLayout(model.spec().headSize(), 1, KvFormat.BF16);
-    // The transformer's own page memory is never used: each trial brings its own.
-    this.transformer =
-        new Transformer(
-            model, device, device.pageMemory(layout, layout.pageBytes()), chunkTokens, 1);
+    // Without page memory: each trial brings its own.
+    this.transformer = new Transformer(model, device, null, chunkTokens, 1);
     this.endTokens =
         Arrays.stream(model.tokenizer().endTokens())
             .boxed()
@@ -101,6 +98,7 @@ public final class PolicyTrials implements AutoCloseable {
         sequence.extend(count);
         sequence.beginStep(StepKind.PREFILL);
         reader.forward(List.of(new ForwardSlice(sequence, tokens, from, count)));
+        reader.awaitMass();
         context.record(sequence, cache.memory(), count);
         sequence.endStep(StepKind.PREFILL);
         from += count;
@@ -203,7 +201,7 @@ public final class PolicyTrials implements AutoCloseable {
         device.pageMemory(layout, bytes),
         new HostColdStore(layout.wordsPerPage(), COLD_BYTES),
         policy,
-        spec.layers().size(),
+        spec.ropes(),
         spec.kvHeads());
   }
 

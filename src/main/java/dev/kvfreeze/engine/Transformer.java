@@ -23,6 +23,9 @@ import java.util.List;
  * logits are computed for the rows that are asked for. Engine thread only.
  */
 public final class Transformer {
+  /** Of a chunk of a prompt that is read with frozen pages: how many choose what is recalled. */
+  private static final int QUERIES_ASKED = 8;
+
   private final Device device;
   private final ModelSpec spec;
   private final TransformerWeights weights;
@@ -161,8 +164,14 @@ public final class Transformer {
       attentionBlock(layer, w, slices, rows);
       feedForwardBlock(w, rows);
     }
+    device.requestMass();
     device.rmsNorm(residual, rows, weights.outputNorm(), spec.normEpsilon(), normed);
     return rows;
+  }
+
+  /** Before the policies look at a pass: their attention mass is there. */
+  public void awaitMass() {
+    device.awaitMass();
   }
 
   private int gatherRows(List<ForwardSlice> slices) {
@@ -206,9 +215,14 @@ public final class Transformer {
     device.writeKv(key, value, shape, memory, segments);
     if (kind == StepKind.DECODE) {
       recall(layer, shape, slices);
+    } else {
+      recallForChunks(layer, shape, segments, slices);
     }
     device.attend(query, shape, memory, segments, attention);
     sketch(layer, slices);
+    if (slices.stream().anyMatch(slice -> slice.cache().observesLayers(kind))) {
+      device.awaitMass();
+    }
     for (ForwardSlice slice : slices) {
       slice.cache().closeLayer(layer, kind);
     }
@@ -228,7 +242,7 @@ public final class Transformer {
     scored.clear();
     for (int row = 0; row < slices.size(); row++) {
       SequenceCache cache = slices.get(row).cache();
-      if (cache.wantsEstimates(layer)) {
+      if (cache.wantsEstimates(layer, kind)) {
         scored.add(new SketchSegment(row, slices.get(row).firstPosition(), cache.sketches(layer)));
       } else if (cache.choices().wanted(layer)) {
         choosePages(layer, shape, row, slices.get(row));
@@ -257,6 +271,29 @@ public final class Transformer {
       float[] queries = new float[spec.heads() * spec.headSize()];
       device.read(query, row, queries);
       choices.chooseByBoxes(layer, queries, shape, firstVisible(slice, shape));
+    }
+  }
+
+  /** A few of a chunk's queries speak for all, one after the other. */
+  private void recallForChunks(
+      int layer, AttentionShape shape, List<AttentionSegment> segments, List<ForwardSlice> slices) {
+    for (int i = 0; i < slices.size(); i++) {
+      SequenceCache cache = slices.get(i).cache();
+      if (!cache.wantsEstimates(layer, kind)) {
+        continue;
+      }
+      int count = segments.get(i).rowCount();
+      int asked = Math.min(count, QUERIES_ASKED);
+      for (int n = 1; n <= asked; n++) {
+        int row = n * count / asked - 1;
+        SketchSegment asking =
+            new SketchSegment(
+                segments.get(i).firstRow() + row,
+                segments.get(i).firstPosition() + row,
+                cache.sketches(layer));
+        device.scoreSketches(this.query, shape, List.of(asking));
+        cache.recall(layer);
+      }
     }
   }
 

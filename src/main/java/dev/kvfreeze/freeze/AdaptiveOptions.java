@@ -13,6 +13,7 @@ package dev.kvfreeze.freeze;
  * @param carry share of a page's importance that is carried from step to step
  * @param margin how much more important than the least important active page a frozen one must be
  *     to be thawed: 0.25 is a quarter
+ * @param prefill how a prompt is read
  */
 public record AdaptiveOptions(
     FreezeCap cap,
@@ -21,7 +22,8 @@ public record AdaptiveOptions(
     int sketchBits,
     int recallInterval,
     double carry,
-    double margin) {
+    double margin,
+    PrefillMode prefill) {
   /** Where they stand by default. */
   public static final String DEFAULT_CAP = "12%";
 
@@ -39,15 +41,22 @@ public record AdaptiveOptions(
   }
 
   public static AdaptiveOptions defaults() {
-    return new AdaptiveOptions(FreezeCap.parse(DEFAULT_CAP), 256, 1, 2, 2, 0.9, 0.25);
+    return new AdaptiveOptions(
+        FreezeCap.parse(DEFAULT_CAP), 256, 1, 2, 2, 0.9, 0.25, PrefillMode.EXACT);
   }
 
   public AdaptiveOptions withLeastTokens(int tokens) {
-    return new AdaptiveOptions(cap, tokens, keepMass, sketchBits, recallInterval, carry, margin);
+    return new AdaptiveOptions(
+        cap, tokens, keepMass, sketchBits, recallInterval, carry, margin, prefill);
   }
 
   public AdaptiveOptions withCap(FreezeCap other) {
     return new AdaptiveOptions(
-        other, leastTokens, keepMass, sketchBits, recallInterval, carry, margin);
+        other, leastTokens, keepMass, sketchBits, recallInterval, carry, margin, prefill);
+  }
+
+  public AdaptiveOptions withPrefill(PrefillMode mode) {
+    return new AdaptiveOptions(
+        cap, leastTokens, keepMass, sketchBits, recallInterval, carry, margin, mode);
   }
 }

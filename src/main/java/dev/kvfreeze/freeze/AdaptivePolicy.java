@@ -5,7 +5,8 @@ package dev.kvfreeze.freeze;
  *
  * <ul>
  *   <li>A prompt is read exactly: once it exceeds the cap, cold pages pass through the device one
- *       layer at a time.
+ *       layer at a time. Or, in {@link PrefillMode#FROZEN}, pages are frozen and recalled from
+ *       chunk to chunk as they are from step to step.
  *   <li>The attention of the prompt's last tokens chooses the pages of all heads together: one
  *       level of importance for the whole sequence, so that each head gets what it needs (the joint
  *       choice of AdaKV, arXiv 2407.11550, over layers too).
@@ -35,9 +36,13 @@ public final class AdaptivePolicy implements FreezePolicy {
     return NAME;
   }
 
+  private boolean readsExactly() {
+    return options.adaptive().prefill() == PrefillMode.EXACT;
+  }
+
   @Override
   public boolean wantsMass(StepKind kind) {
-    return kind == StepKind.QUESTION || kind == StepKind.DECODE;
+    return !readsExactly() || kind == StepKind.QUESTION || kind == StepKind.DECODE;
   }
 
   @Override
@@ -48,7 +53,7 @@ public final class AdaptivePolicy implements FreezePolicy {
   /** Under a cap not everything can be active at once, but everything can pass once. */
   @Override
   public boolean recoversByReading() {
-    return true;
+    return readsExactly();
   }
 
   @Override
@@ -74,6 +79,11 @@ public final class AdaptivePolicy implements FreezePolicy {
       return total;
     }
     int page = shape.pageTokens();
+    if (!readsExactly()) {
+      double kept = AdaptiveSequence.budgetTokens(options, shape, total);
+      return (int)
+          Math.min((long) total + page, (long) Math.ceil(kept + lengths.chunkTokens() + 2 * page));
+    }
     double reading = (double) (lengths.promptTokens() + page) / shape.layers() + 2 * page;
     double capped = AdaptiveSequence.budgetTokens(options, shape, total) + 2 * page;
     return (int) Math.min((long) total + page, (long) Math.ceil(Math.max(reading, capped)));

@@ -13,10 +13,14 @@ final class AdaptiveSequence implements SequencePolicy {
   /** Most pages that a head thaws in one step: more would be noise of the sketches. */
   private static final int RECALLS_PER_STEP = 4;
 
+  /** Share of a page's importance that outlasts a chunk of a prompt. */
+  private static final float CHUNK_CARRY = 0.5f;
+
   private final PolicyOptions options;
   private final CacheShape shape;
   private final FreezeSchedule schedule;
   private final float carry;
+  private final boolean exactPrefill;
   private final float thawFactor;
   private final Head[] heads;
   private final MassHistogram importances = new MassHistogram();
@@ -37,6 +41,7 @@ final class AdaptiveSequence implements SequencePolicy {
     this.shape = shape;
     this.schedule = new FreezeSchedule(options.softness());
     this.carry = (float) options.adaptive().carry();
+    this.exactPrefill = options.adaptive().prefill() == PrefillMode.EXACT;
     this.thawFactor = 1 + (float) options.adaptive().margin();
     this.heads = new Head[shape.heads()];
     for (int i = 0; i < heads.length; i++) {
@@ -57,18 +62,27 @@ final class AdaptiveSequence implements SequencePolicy {
   }
 
   /** While more of the prompt is to come nothing is decided: all of it passes through. */
-  private static boolean reads(StepKind kind) {
-    return kind == StepKind.PREFILL || kind == StepKind.CONTEXT;
+  private boolean reads(StepKind kind) {
+    return exactPrefill && (kind == StepKind.PREFILL || kind == StepKind.CONTEXT);
+  }
+
+  /** All pages had part in this step, so that it chooses anew. */
+  private boolean chooses(StepKind kind) {
+    return exactPrefill && kind == StepKind.QUESTION;
   }
 
   @Override
   public boolean streams(int tokens) {
-    return !(options.adaptive().cap() instanceof FreezeCap.None)
+    return exactPrefill
+        && !(options.adaptive().cap() instanceof FreezeCap.None)
         && tokens + shape.pageTokens() > budgetTokens(options, shape, tokens);
   }
 
   @Override
-  public boolean wantsEstimates(int layer) {
+  public boolean wantsEstimates(int layer, StepKind kind) {
+    if (kind != StepKind.DECODE) {
+      return !exactPrefill;
+    }
     return (step + layer) % options.adaptive().recallInterval() == 0;
   }
 
@@ -109,7 +123,8 @@ final class AdaptiveSequence implements SequencePolicy {
   private boolean makeRoom(
       Head head, FreezablePages range, float importance, HeadView view, PageMover mover) {
     int least = -1;
-    for (int page = range.first(); page < range.end(); page++) {
+    // Pages of the present chunk are not judged before they were seen.
+    for (int page = range.first(); page < Math.min(range.end(), head.known); page++) {
       if (view.active(page) && (least < 0 || head.importance[page] < head.importance[least])) {
         least = page;
       }
@@ -129,14 +144,13 @@ final class AdaptiveSequence implements SequencePolicy {
     Head head = heads[index];
     head.ensure(view.pageCount());
     FreezablePages range = FreezablePages.of(view, options);
-    boolean chooses = kind == StepKind.QUESTION;
-    if (chooses) {
+    if (chooses(kind)) {
       choose(head, range, view);
     } else {
-      follow(head, range, view);
+      follow(head, range, view, kind == StepKind.DECODE ? carry : CHUNK_CARRY);
     }
     head.known = view.pageCount();
-    if (chooses || (step + index) % COVER_INTERVAL == 0) {
+    if (kind != StepKind.DECODE || (step + index) % COVER_INTERVAL == 0) {
       head.cover = cover(head, range);
     }
   }
@@ -151,12 +165,12 @@ final class AdaptiveSequence implements SequencePolicy {
     }
   }
 
-  private void follow(Head head, FreezablePages range, HeadView view) {
+  private void follow(Head head, FreezablePages range, HeadView view, float carried) {
     for (int i = 0; i < view.listedCount(); i++) {
       int page = view.listedPage(i);
       float mass = view.mass(page);
       head.importance[page] =
-          page < head.known ? carry * head.importance[page] + (1 - carry) * mass : mass;
+          page < head.known ? carried * head.importance[page] + (1 - carried) * mass : mass;
       count(range, page, head.importance[page]);
     }
   }
@@ -215,12 +229,10 @@ final class AdaptiveSequence implements SequencePolicy {
     Head head = heads[index];
     FreezablePages range = FreezablePages.of(view, options);
     float bar = Math.max(level, head.cover);
-    if (kind == StepKind.QUESTION) {
+    if (chooses(kind)) {
       // While the prompt streamed, sinks and recent tokens passed through as well.
       thaw(0, Math.min(range.first(), view.pageCount()), mover);
       thaw(range.end(), view.pageCount(), mover);
-    }
-    if (kind == StepKind.QUESTION) {
       for (int page = range.first(); page < range.end(); page++) {
         if (head.importance[page] >= bar) {
           mover.thaw(page);

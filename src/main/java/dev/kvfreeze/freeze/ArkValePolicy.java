@@ -66,8 +66,8 @@ public final class ArkValePolicy implements FreezePolicy {
     }
 
     @Override
-    public boolean wantsEstimates(int layer) {
-      return true;
+    public boolean wantsEstimates(int layer, StepKind kind) {
+      return kind == StepKind.DECODE;
     }
 
     @Override

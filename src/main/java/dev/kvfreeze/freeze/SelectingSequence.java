@@ -18,8 +18,8 @@ final class SelectingSequence implements SequencePolicy {
   }
 
   @Override
-  public boolean wantsEstimates(int layer) {
-    return layer >= denseLayers;
+  public boolean wantsEstimates(int layer, StepKind kind) {
+    return kind == StepKind.DECODE && layer >= denseLayers;
   }
 
   @Override

@@ -11,12 +11,15 @@ public interface SequencePolicy {
     return false;
   }
 
-  /** Whether the sketches of a layer shall be scored before the attention of this decode step. */
-  default boolean wantsEstimates(int layer) {
+  /**
+   * Whether the sketches of a layer shall be scored before the attention of this step: by its one
+   * query in a decode step, by some of a chunk's queries while a prompt is read.
+   */
+  default boolean wantsEstimates(int layer, StepKind kind) {
     return false;
   }
 
-  /** Before the attention of a decode step, with {@link HeadView#estimate}: may thaw. */
+  /** Before the attention of a step, with {@link HeadView#estimate} of a query: may thaw. */
   default void recall(int head, HeadView view, PageMover mover) {}
 
   /** Sees the attention of a step that was measured. While a prompt streams, all pages had part. */

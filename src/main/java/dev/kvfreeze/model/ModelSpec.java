@@ -35,6 +35,11 @@ public record ModelSpec(
     List<LayerSpec> layers,
     Features features) {
 
+  /** The rotary embeddings by layer. */
+  public List<Rope> ropes() {
+    return layers.stream().map(LayerSpec::rope).toList();
+  }
+
   /** How one layer attends. */
   public record LayerSpec(AttentionShape attention, Rope rope) {}
 

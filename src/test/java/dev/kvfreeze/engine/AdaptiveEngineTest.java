@@ -5,9 +5,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.cpu.CpuDevice;
 import dev.kvfreeze.freeze.AdaptiveOptions;
+import dev.kvfreeze.freeze.CacheShape;
+import dev.kvfreeze.freeze.ExpectedLengths;
 import dev.kvfreeze.freeze.FreezeCap;
 import dev.kvfreeze.freeze.FreezePolicies;
+import dev.kvfreeze.freeze.FreezePolicy;
 import dev.kvfreeze.freeze.PolicyOptions;
+import dev.kvfreeze.freeze.PrefillMode;
 import dev.kvfreeze.model.LanguageModel;
 import java.util.ArrayList;
 import java.util.List;
@@ -81,6 +85,32 @@ class AdaptiveEngineTest {
     assertThat(statistics.meanResidentKvBytes())
         .isGreaterThan((long) (0.15 * statistics.fullKvBytes()));
     Generation again = generate("adaptive", "20%", request(prompt, 60));
+    assertThat(again.tokens()).isEqualTo(generation.tokens());
+  }
+
+  @Test
+  void frozenPrefillKeepsToItsCapAndAChunkFromTheStart() {
+    int[] prompt = RealModels.textTokens(model, 0, 12 * CHUNK);
+    AdaptiveOptions adaptive =
+        AdaptiveOptions.defaults()
+            .withLeastTokens(0)
+            .withCap(FreezeCap.parse("160"))
+            .withPrefill(PrefillMode.FROZEN);
+    PolicyOptions options = PolicyOptions.defaults().withAdaptive(adaptive);
+    FreezePolicy policy = FreezePolicies.create("adaptive", options);
+    GenerationRequest request = request(prompt, 20);
+    PolicySetup setup = new PolicySetup(policy, KvFormat.BF16, 16);
+    Generation generation = trials.generate(setup, request, null, PolicyTrials.Decision.EACH_CHUNK);
+    GenerationStatistics statistics = generation.statistics();
+    assertThat(statistics.frozenPages()).isPositive();
+    assertThat(statistics.thawedPages()).isPositive();
+    assertThat(statistics.peakActiveTokens()).isLessThanOrEqualTo(160 + CHUNK + 2 * 16);
+    CacheShape shape =
+        new CacheShape(model.spec().layers().size(), model.spec().kvHeads(), 16, 4096, 11);
+    ExpectedLengths lengths = new ExpectedLengths(prompt.length, 20, CHUNK);
+    assertThat(statistics.peakActiveTokens())
+        .isLessThanOrEqualTo(policy.peakActiveTokens(lengths, shape));
+    Generation again = trials.generate(setup, request, null, PolicyTrials.Decision.EACH_CHUNK);
     assertThat(again.tokens()).isEqualTo(generation.tokens());
   }
 

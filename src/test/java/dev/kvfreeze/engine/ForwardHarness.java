@@ -1,5 +1,7 @@
 package dev.kvfreeze.engine;
 
+import dev.kvfreeze.cache.ColdStore;
+import dev.kvfreeze.cache.DeviceColdStore;
 import dev.kvfreeze.cache.HostColdStore;
 import dev.kvfreeze.cache.KvCache;
 import dev.kvfreeze.cache.SequenceCache;
@@ -7,6 +9,7 @@ import dev.kvfreeze.device.Device;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.LogitStatistics;
 import dev.kvfreeze.device.PageLayout;
+import dev.kvfreeze.device.PageMemory;
 import dev.kvfreeze.device.cpu.CpuDevice;
 import dev.kvfreeze.freeze.FreezePolicies;
 import dev.kvfreeze.freeze.FreezePolicy;
@@ -33,17 +36,24 @@ final class ForwardHarness implements AutoCloseable {
   }
 
   ForwardHarness(LanguageModel model, KvFormat format, int pageTokens, FreezePolicy policy) {
+    this(model, CpuDevice.open(2), format, pageTokens, policy);
+  }
+
+  /** On a device, which it closes. */
+  ForwardHarness(
+      LanguageModel model, Device device, KvFormat format, int pageTokens, FreezePolicy policy) {
     ModelSpec spec = model.spec();
     PageLayout layout = new PageLayout(spec.headSize(), pageTokens, format);
-    device = CpuDevice.open(2);
-    cache =
-        new KvCache(
-            device.pageMemory(layout, 1L << 30),
-            new HostColdStore(layout.wordsPerPage(), 1L << 30),
-            policy,
-            spec.layers().size(),
-            spec.kvHeads());
-    transformer = new Transformer(model, device, cache.memory(), CHUNK, 1);
+    this.device = device;
+    Transformer working = new Transformer(model, device, null, CHUNK, 1);
+    PageMemory memory = device.pageMemory(layout, 1L << 30);
+    ColdStore cold =
+        memory
+            .hostPages(1L << 30)
+            .<ColdStore>map(places -> new DeviceColdStore(places, layout.pageBytes()))
+            .orElseGet(() -> new HostColdStore(layout.wordsPerPage(), 1L << 30));
+    cache = new KvCache(memory, cold, policy, spec.ropes(), spec.kvHeads());
+    transformer = working.withMemory(memory);
   }
 
   SequenceCache open() {
@@ -62,6 +72,7 @@ final class ForwardHarness implements AutoCloseable {
       sequence.extend(count);
       sequence.beginStep(kind);
       rows = transformer.forward(List.of(new ForwardSlice(sequence, tokens, at, count)));
+      transformer.awaitMass();
       sequence.endStep(kind);
     }
     transformer.logitsOfRow(rows - 1);

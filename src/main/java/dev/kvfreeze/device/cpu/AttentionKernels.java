@@ -69,9 +69,18 @@ interface AttentionKernels {
       int column,
       int stride);
 
-  /** Decodes values of one page: token {@code fromToken + i} goes to row {@code row + i}. */
+  /**
+   * Decodes values of one page: dimension d of token {@code fromToken + i} goes to {@code
+   * panel[panelOffset + i * stride + d]}.
+   */
   void packValues(
-      CpuPageMemory memory, int slot, int fromToken, int count, float[] panel, int row, int stride);
+      CpuPageMemory memory,
+      int slot,
+      int fromToken,
+      int count,
+      float[] panel,
+      int panelOffset,
+      int stride);
 
   /** Rows and columns of a product are multiples of these. */
   int PRODUCT_ROWS = 8;
@@ -79,7 +88,8 @@ interface AttentionKernels {
   int PRODUCT_COLUMNS = 32;
 
   /**
-   * {@code c = a * b} for {@code a[rows][depth]}, {@code b[depth][columns]}, with row strides.
+   * {@code c = a * b} for {@code a[rows][depth]}, {@code b[depth][columns]}, with row strides; b
+   * begins at {@code bOffset}.
    *
    * @param rows a multiple of {@link #PRODUCT_ROWS}
    * @param columns a multiple of {@link #PRODUCT_COLUMNS}
@@ -88,6 +98,7 @@ interface AttentionKernels {
       float[] a,
       int aStride,
       float[] b,
+      int bOffset,
       int bStride,
       float[] c,
       int cStride,
@@ -100,6 +111,7 @@ interface AttentionKernels {
       float[] a,
       int aStride,
       float[] b,
+      int bOffset,
       int bStride,
       float[] c,
       int cStride,

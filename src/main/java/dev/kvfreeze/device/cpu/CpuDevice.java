@@ -12,6 +12,7 @@ import dev.kvfreeze.device.SketchedPage;
 import dev.kvfreeze.device.Weight;
 import dev.kvfreeze.model.AttentionShape;
 import dev.kvfreeze.model.GateActivation;
+import dev.kvfreeze.model.ModelSpec;
 import dev.kvfreeze.model.Rope;
 import dev.kvfreeze.model.tensor.TensorData;
 import java.util.List;
@@ -30,11 +31,13 @@ public final class CpuDevice implements Device {
   private final SketchMaker sketchMaker;
   private final SketchScores sketchScores;
   private final DecodeActivations decodeActivations;
+  private final KernelWatch watch;
 
   private CpuDevice(KernelProvider provider, int threads, DecodeActivations decodeActivations) {
     this.decodeActivations = decodeActivations;
     this.pool = new WorkerPool(threads);
     this.packer = new WeightPacker(pool);
+    this.watch = new KernelWatch(provider, pool);
     this.products = new MatrixProducts(pool, provider.matmul());
     this.attention = new PagedAttention(pool, provider.attention());
     this.elementwise = new ElementwiseOperations(pool, provider.elementwise());
@@ -65,7 +68,20 @@ public final class CpuDevice implements Device {
   }
 
   @Override
+  public void checkKernels(ModelSpec spec, PageLayout layout, int sketchPlanes) {
+    watch.start(spec, layout, sketchPlanes);
+  }
+
+  @Override
+  public String kernelCheck() {
+    return watch.verdict();
+  }
+
+  @Override
   public Weight weight(TensorData tensor) {
+    if (tensor.rows() > 1) {
+      watch.uses(tensor.type());
+    }
     return packer.pack(tensor);
   }
 
@@ -121,6 +137,7 @@ public final class CpuDevice implements Device {
       products.add((TiledWeight) weights[i], CpuActivations.of(outs[i]));
     }
     products.run();
+    watch.decodeProduct();
   }
 
   @Override

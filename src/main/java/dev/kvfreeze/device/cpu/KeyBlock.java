@@ -5,8 +5,9 @@ import dev.kvfreeze.device.PageLayout;
 
 /**
  * A block of neighbouring tokens of one KV head decoded to float32 panels, whatever pages they come
- * from: keys transposed {@code keys[d][KEY_STRIDE]}, values {@code values[token][valueStride]}. One
- * block lives in one thread's scratch and is refilled along the pages.
+ * from: keys transposed {@code keys[d][KEY_STRIDE]}, values {@code values[token][valueStride]},
+ * both from {@link LineAligned#FIRST} on. One block lives in one thread's scratch and is refilled
+ * along the pages.
  */
 final class KeyBlock {
   /** Tokens of a block. */
@@ -23,6 +24,7 @@ final class KeyBlock {
   float[] keys = {};
   float[] values = {};
   int valueStride;
+  private int headSize;
 
   /** Tokens now in the block. */
   int count;
@@ -44,11 +46,11 @@ final class KeyBlock {
     limit = to;
     PageLayout layout = memory.layout();
     valueStride = paddedHead(layout.headSize()) + 16;
-    int keyWords = layout.headSize() * KEY_STRIDE + AttentionKernels.SLACK;
-    int valueWords = TOKENS * valueStride + AttentionKernels.SLACK;
-    if (keys.length != keyWords || values.length != valueWords) {
-      keys = new float[keyWords];
-      values = new float[valueWords];
+    if (headSize != layout.headSize()) {
+      // New arrays, not longer ones: what lies beyond a value must be zero.
+      headSize = layout.headSize();
+      keys = LineAligned.floats(headSize * KEY_STRIDE + AttentionKernels.SLACK);
+      values = LineAligned.floats(TOKENS * valueStride + AttentionKernels.SLACK);
     }
   }
 
@@ -74,9 +76,10 @@ final class KeyBlock {
       int take = Math.min(pages.tokenCounts[page] - token, TOKENS - count);
       if (take > 0) {
         int slot = pages.slots[page];
-        kernels.packKeys(memory, slot, token, take, keys, count, KEY_STRIDE);
+        kernels.packKeys(memory, slot, token, take, keys, LineAligned.FIRST + count, KEY_STRIDE);
         if (withValues) {
-          kernels.packValues(memory, slot, token, take, values, count, valueStride);
+          int at = LineAligned.FIRST + count * valueStride;
+          kernels.packValues(memory, slot, token, take, values, at, valueStride);
         }
         for (int i = 0; i < take; i++) {
           positions[count + i] = pages.firstPositions[page] + token + i;

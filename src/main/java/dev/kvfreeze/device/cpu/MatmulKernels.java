@@ -61,18 +61,24 @@ interface MatmulKernels {
   void decodeScales(TiledWeight weight, int tile, float[] scratch);
 
   /**
-   * Blocks {@code [fromBlock, toBlock)} of a tile as float32: {@code panel[column * 32 + row]}, the
-   * first column at 0.
+   * Blocks {@code [fromBlock, toBlock)} of a tile as float32: {@code panel[panelOffset + column *
+   * 32 + row]}, the first column at 0.
    *
    * @param scratch as {@link #decodeScales} left it
    */
   void dequantize(
-      TiledWeight weight, int tile, int fromBlock, int toBlock, float[] panel, float[] scratch);
+      TiledWeight weight,
+      int tile,
+      int fromBlock,
+      int toBlock,
+      float[] panel,
+      int panelOffset,
+      float[] scratch);
 
   /**
    * Many rows of activations, bound by arithmetic: {@code sums[sumsOffset + r * 32 + i] += sum over
-   * k of x[xOffset + r * xStride + k] * panel[k * 32 + i]} for {@code rows} rows and {@code
-   * columns} columns.
+   * k of x[xOffset + r * xStride + k] * panel[panelOffset + k * 32 + i]} for {@code rows} rows and
+   * {@code columns} columns.
    */
   void multiplyPanel(
       float[] x,
@@ -80,6 +86,7 @@ interface MatmulKernels {
       int xStride,
       int rows,
       float[] panel,
+      int panelOffset,
       int columns,
       float[] sums,
       int sumsOffset);

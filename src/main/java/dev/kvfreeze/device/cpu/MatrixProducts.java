@@ -78,7 +78,7 @@ final class MatrixProducts {
 
     void ensurePanels(int rows) {
       if (panel.length == 0) {
-        panel = new float[PANEL_BLOCKS * TiledWeight.BLOCK_VALUES];
+        panel = LineAligned.floats(PANEL_BLOCKS * TiledWeight.BLOCK_VALUES);
       }
       if (firstSums.length < rows * TILE_ROWS) {
         firstSums = new float[rows * TILE_ROWS];
@@ -289,13 +289,14 @@ final class MatrixProducts {
     Arrays.fill(sums, 0, groupRows * TILE_ROWS, 0);
     for (int block = fromBlock; block < toBlock; block += PANEL_BLOCKS) {
       int end = Math.min(toBlock, block + PANEL_BLOCKS);
-      kernels.dequantize(weight, tile, block, end, own.panel, own.scales);
+      kernels.dequantize(weight, tile, block, end, own.panel, LineAligned.FIRST, own.scales);
       kernels.multiplyPanel(
           x,
           xAt + row * xStride + block * BLOCK_COLUMNS,
           xStride,
           groupRows,
           own.panel,
+          LineAligned.FIRST,
           (end - block) * BLOCK_COLUMNS,
           sums,
           0);

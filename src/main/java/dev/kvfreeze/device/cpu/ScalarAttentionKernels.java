@@ -123,14 +123,14 @@ final class ScalarAttentionKernels implements AttentionKernels {
       int fromToken,
       int count,
       float[] panel,
-      int row,
+      int panelOffset,
       int stride) {
     PageLayout layout = memory.layout();
     int[] slab = memory.slab(slot);
     int offset = memory.offset(slot) + layout.valueOffset();
     for (int i = 0; i < count; i++) {
       for (int d = 0; d < layout.headSize(); d++) {
-        panel[(row + i) * stride + d] = value(slab, offset, layout, fromToken + i, d);
+        panel[panelOffset + i * stride + d] = value(slab, offset, layout, fromToken + i, d);
       }
     }
   }
@@ -140,6 +140,7 @@ final class ScalarAttentionKernels implements AttentionKernels {
       float[] a,
       int aStride,
       float[] b,
+      int bOffset,
       int bStride,
       float[] c,
       int cStride,
@@ -149,7 +150,7 @@ final class ScalarAttentionKernels implements AttentionKernels {
     for (int r = 0; r < rows; r++) {
       Arrays.fill(c, r * cStride, r * cStride + columns, 0f);
     }
-    multiplyAdd(a, aStride, b, bStride, c, cStride, rows, columns, depth);
+    multiplyAdd(a, aStride, b, bOffset, bStride, c, cStride, rows, columns, depth);
   }
 
   @Override
@@ -157,6 +158,7 @@ final class ScalarAttentionKernels implements AttentionKernels {
       float[] a,
       int aStride,
       float[] b,
+      int bOffset,
       int bStride,
       float[] c,
       int cStride,
@@ -165,7 +167,7 @@ final class ScalarAttentionKernels implements AttentionKernels {
       int depth) {
     for (int r = 0; r < rows; r++) {
       for (int k = 0; k < depth; k++) {
-        addScaled(c, r * cStride, b, k * bStride, columns, a[r * aStride + k]);
+        addScaled(c, r * cStride, b, bOffset + k * bStride, columns, a[r * aStride + k]);
       }
     }
   }

@@ -20,13 +20,14 @@ final class ScalarMatmulKernels implements MatmulKernels {
     float[] first = new float[TILE_ROWS];
     float[] block = new float[TiledWeight.BLOCK_VALUES];
     for (int b = 0; b < weight.blocks(); b++) {
-      dequantize(weight, tile, b, b + 1, block, scratch);
+      dequantize(weight, tile, b, b + 1, block, 0, scratch);
       multiplyPanel(
           x,
           xOffset + b * BLOCK_COLUMNS,
           0,
           1,
           block,
+          0,
           BLOCK_COLUMNS,
           b < weight.firstChainBlocks() ? first : second,
           0);
@@ -89,11 +90,17 @@ final class ScalarMatmulKernels implements MatmulKernels {
 
   @Override
   public void dequantize(
-      TiledWeight weight, int tile, int fromBlock, int toBlock, float[] panel, float[] scratch) {
+      TiledWeight weight,
+      int tile,
+      int fromBlock,
+      int toBlock,
+      float[] panel,
+      int panelOffset,
+      float[] scratch) {
     int columns = (toBlock - fromBlock) * BLOCK_COLUMNS;
     int tileRows = weight.tileRows(tile);
     for (int c = 0; c < columns; c++) {
-      int at = c * TILE_ROWS;
+      int at = panelOffset + c * TILE_ROWS;
       for (int i = 0; i < tileRows; i++) {
         panel[at + i] = weight.value(tile * TILE_ROWS + i, fromBlock * BLOCK_COLUMNS + c);
       }
@@ -108,13 +115,15 @@ final class ScalarMatmulKernels implements MatmulKernels {
       int xStride,
       int rows,
       float[] panel,
+      int panelOffset,
       int columns,
       float[] sums,
       int sumsOffset) {
     for (int row = 0; row < rows; row++) {
       int target = sumsOffset + row * TILE_ROWS;
       for (int k = 0; k < columns; k++) {
-        addColumn(x[xOffset + row * xStride + k], panel, k * TILE_ROWS, sums, target);
+        int at = panelOffset + k * TILE_ROWS;
+        addColumn(x[xOffset + row * xStride + k], panel, at, sums, target);
       }
     }
   }

@@ -11,6 +11,9 @@ final class SketchMaker {
    */
   private static final double GAUSSIAN_HALF_STEP = 0.4979;
 
+  /** Mean squared code of Gaussian numbers times the share of a code's energy that is error. */
+  private static final double[] ERROR_OF_CODES = {0, 1 - 2 / Math.PI, 3.555 * 0.1175};
+
   private final WorkerPool pool;
   private final AttentionKernels kernels;
   private final Scratch[] scratch;
@@ -22,6 +25,12 @@ final class SketchMaker {
     for (int i = 0; i < scratch.length; i++) {
       scratch[i] = new Scratch();
     }
+  }
+
+  /** Variance of a score's error for a query of length 1 and a sketch of step 1. */
+  static float errorVariance(int planes, int headSize) {
+    // The error is orthogonal to the key, so a dimension less than all has it.
+    return (float) (ERROR_OF_CODES[planes] * headSize / Math.max(1, headSize - 1));
   }
 
   void sketch(CpuPageMemory memory, List<SketchedPage> pages) {
@@ -51,6 +60,7 @@ final class SketchMaker {
     int pageTokens = target.pageTokens();
     Scratch own = scratch[0];
     own.ensure(headSize, pageTokens);
+    own.centre = KeyCentre.of(target, own.centre);
     double[] sums = new double[headSize];
     int tokens = 0;
     for (int i = first; i < pages.size(); i++) {
@@ -58,11 +68,7 @@ final class SketchMaker {
         continue;
       }
       own.unpack(kernels, memory, pages.get(i).slot(), headSize, pageTokens);
-      for (int d = 0; d < headSize; d++) {
-        for (int t = 0; t < pageTokens; t++) {
-          sums[d] += own.panel[d * own.stride + t];
-        }
-      }
+      own.centre.addPage(own.panel, own.stride, pages.get(i).page(), sums);
       tokens += pageTokens;
     }
     float[] centre = new float[headSize];
@@ -79,11 +85,8 @@ final class SketchMaker {
     own.ensure(headSize, pageTokens);
     own.unpack(kernels, memory, page.slot(), headSize, pageTokens);
     RotationMatrix rotation = RotationMatrix.of(headSize);
-    for (int t = 0; t < pageTokens; t++) {
-      for (int d = 0; d < headSize; d++) {
-        own.keys[t * headSize + d] = own.panel[d * own.stride + t] - target.centre[d];
-      }
-    }
+    own.centre = KeyCentre.of(target, own.centre);
+    own.centre.subtract(target.centre, own.panel, own.stride, page.page(), own.keys);
     rotation.rotate(kernels, own.keys, pageTokens, own.rotated);
     for (int t = 0; t < pageTokens; t++) {
       encode(own.rotated, t * rotation.stride(), target, page.page() * pageTokens + t);
@@ -133,6 +136,7 @@ final class SketchMaker {
     float[] panel = {};
     float[] keys = {};
     float[] rotated = {};
+    KeyCentre centre;
     int stride;
 
     void ensure(int headSize, int pageTokens) {

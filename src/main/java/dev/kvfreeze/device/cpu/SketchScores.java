@@ -3,6 +3,7 @@ package dev.kvfreeze.device.cpu;
 import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.SketchSegment;
 import dev.kvfreeze.model.AttentionShape;
+import dev.kvfreeze.model.Rope;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -15,12 +16,14 @@ import java.util.List;
 final class SketchScores {
   private static final int PART_TOKENS = 2048;
   private static final int BLOCK = KeySketches.BLOCK_TOKENS;
+  private static final int MAX_ROPES = 8;
 
   private final WorkerPool pool;
   private final AttentionKernels kernels;
   private final SketchKernels sketchKernels;
   private final Scratch[] scratch;
   private final List<SketchedQuery> turnedQueries = new ArrayList<>();
+  private final List<CentreScores> centres = new ArrayList<>();
   private Part[] parts = {};
   private int count;
   private float[] maxima = {};
@@ -58,6 +61,7 @@ final class SketchScores {
     int sums = 0;
     int turned = 0;
     int group = shape.groupSize();
+    ensureCentres(segments);
     for (SketchSegment segment : segments) {
       int start = VisiblePages.windowStart(segment.position(), shape.window());
       for (int head = 0; head < shape.kvHeads(); head++) {
@@ -76,6 +80,12 @@ final class SketchScores {
             shape.headSize(),
             sketches.planes(),
             shape.scale());
+        if (sketches.rope() == null || sketches.centre == null) {
+          query.centre = null;
+        } else {
+          CentreScores scores = centreScores(sketches.rope());
+          query.setCentre(kernels, scores, group, shape.headSize(), sketches.centre, tokens);
+        }
         while (from < tokens) {
           Part part = part(count++);
           part.segment = segment;
@@ -100,6 +110,10 @@ final class SketchScores {
     int firstBlock = part.from / BLOCK * BLOCK;
     int stride = (part.to - firstBlock + BLOCK - 1) / BLOCK * BLOCK + AttentionKernels.SLACK;
     own.ensure(group, stride);
+    int blocks = (part.to - firstBlock + BLOCK - 1) / BLOCK;
+    if (part.query.centre != null) {
+      part.query.centre.score(kernels, group, firstBlock / BLOCK, blocks, own.centre);
+    }
     for (int token = firstBlock; token < part.to; token += BLOCK) {
       scoreBlock(own, part, token, group, token - firstBlock, stride);
     }
@@ -154,13 +168,24 @@ final class SketchScores {
       own.steps[t] = Float.intBitsToFloat(sketches.steps[token + t] << 16);
     }
     for (g = 0; g < group; g++) {
-      scale(own.scores, g * stride + column, own.steps, part.query.offsets[g]);
+      float excess = part.query.excess[g];
+      scale(own.scores, g * stride + column, own.steps, part.query.offsets[g], excess);
+      if (part.query.centre != null) {
+        int blocks = (stride - AttentionKernels.SLACK) / BLOCK;
+        add(own.scores, g * stride + column, own.centre.scores, g * blocks * BLOCK + column);
+      }
     }
   }
 
-  private static void scale(float[] scores, int at, float[] steps, float offset) {
+  private static void add(float[] scores, int at, float[] more, int from) {
     for (int t = 0; t < BLOCK; t++) {
-      scores[at + t] = (scores[at + t] + offset) * steps[t];
+      scores[at + t] += more[from + t];
+    }
+  }
+
+  private static void scale(float[] scores, int at, float[] steps, float offset, float excess) {
+    for (int t = 0; t < BLOCK; t++) {
+      scores[at + t] = (scores[at + t] + offset - excess * steps[t]) * steps[t];
     }
   }
 
@@ -223,6 +248,30 @@ final class SketchScores {
     }
   }
 
+  /** Before any query is set: growing tables would void those that are. */
+  private void ensureCentres(List<SketchSegment> segments) {
+    for (SketchSegment segment : segments) {
+      for (KeySketches sketches : segment.heads()) {
+        if (sketches.rope() != null) {
+          centreScores(sketches.rope()).ensure(sketches.pages * sketches.pageTokens());
+        }
+      }
+    }
+  }
+
+  private CentreScores centreScores(Rope rope) {
+    for (CentreScores scores : centres) {
+      if (scores.isOf(rope)) {
+        return scores;
+      }
+    }
+    if (centres.size() == MAX_ROPES) {
+      centres.remove(0);
+    }
+    centres.add(new CentreScores(rope));
+    return centres.get(centres.size() - 1);
+  }
+
   private SketchedQuery query(int index) {
     if (index == turnedQueries.size()) {
       turnedQueries.add(new SketchedQuery());
@@ -263,6 +312,7 @@ final class SketchScores {
   /** What one thread works in. */
   private static final class Scratch {
     final float[] steps = new float[BLOCK];
+    final CentreScores.Scratch centre = new CentreScores.Scratch();
     float[] scores = {};
 
     void ensure(int group, int stride) {

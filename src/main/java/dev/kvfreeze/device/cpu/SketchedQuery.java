@@ -20,8 +20,35 @@ final class SketchedQuery {
   /** What is added to a product to get the score over the step, by query. */
   float[] offsets = {};
 
+  /**
+   * What is taken from a score for each square of its step, by query: half the variance of a
+   * score's error. Rounding errors are as good as random, and the exponential of a random number is
+   * larger on average than that of its mean, by the exponential of half its variance; without this,
+   * what the sketches know least would look most important.
+   */
+  float[] excess = {};
+
+  /** What they score with the centre, or null where the centre does not turn. */
+  CentreScores.Query centre;
+
+  private CentreScores centres;
   private float[] rotated = {};
   private float[] queries = {};
+
+  /** After {@link #set}: scores with a head's centre at the first {@code tokens} positions. */
+  void setCentre(
+      AttentionKernels kernels,
+      CentreScores scores,
+      int group,
+      int headSize,
+      float[] keyCentre,
+      int tokens) {
+    if (centre == null || centres != scores) {
+      centres = scores;
+      centre = scores.new Query();
+    }
+    centre.set(kernels, queries, group, headSize, keyCentre, tokens);
+  }
 
   /** Takes {@code group} queries of {@code headSize} from {@code x[offset]} on, times a scale. */
   void set(
@@ -38,6 +65,7 @@ final class SketchedQuery {
     if (scaled.length < group * headSize || rotated.length < rows * stride) {
       scaled = new float[group * headSize];
       offsets = new float[group];
+      excess = new float[group];
       rotated = new float[rows * stride + AttentionKernels.SLACK];
       queries = new float[rows * headSize + AttentionKernels.SLACK];
     }
@@ -48,14 +76,17 @@ final class SketchedQuery {
     for (int g = 0; g < group; g++) {
       float sum = 0;
       float top = 0;
+      float square = 0;
       for (int d = 0; d < headSize; d++) {
         // A code u stands for 2u - (2^planes - 1), so the factor is twice the query.
         float value = rotated[g * stride + d];
         int place = d % codes;
         scaled[g * headSize + d] = value * POWERS[place * planes];
         sum += value;
+        square += value * value;
         top += place == codes - 1 ? value : 0;
       }
+      excess[g] = square * SketchMaker.errorVariance(planes, headSize) / 2;
       // The topmost code of a word is read as u - 2^(planes - 1), see KeySketches.
       offsets[g] = 2 * top * (1 << planes - 1) - sum * ((1 << planes) - 1);
     }

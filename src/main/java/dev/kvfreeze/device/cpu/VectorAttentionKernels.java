@@ -186,12 +186,12 @@ final class VectorAttentionKernels implements AttentionKernels {
       int fromToken,
       int count,
       float[] panel,
-      int row,
+      int panelOffset,
       int stride) {
     PageLayout layout = memory.layout();
     int words = layout.wordsPerToken();
     if (isNarrow(layout)) {
-      scalar.packValues(memory, slot, fromToken, count, panel, row, stride);
+      scalar.packValues(memory, slot, fromToken, count, panel, panelOffset, stride);
       return;
     }
     int[] slab = memory.slab(slot);
@@ -199,10 +199,10 @@ final class VectorAttentionKernels implements AttentionKernels {
     for (int t = 0; t < count; t++) {
       if (layout.format() == KvFormat.F32) {
         for (int d = 0; d < words; d++) {
-          panel[(row + t) * stride + d] = Float.intBitsToFloat(slab[offset + t * words + d]);
+          panel[panelOffset + t * stride + d] = Float.intBitsToFloat(slab[offset + t * words + d]);
         }
       } else {
-        decodeRow(slab, offset + t * words, words, panel, (row + t) * stride);
+        decodeRow(slab, offset + t * words, words, panel, panelOffset + t * stride);
       }
     }
   }
@@ -221,13 +221,14 @@ final class VectorAttentionKernels implements AttentionKernels {
       float[] a,
       int aStride,
       float[] b,
+      int bOffset,
       int bStride,
       float[] c,
       int cStride,
       int rows,
       int columns,
       int depth) {
-    VectorBlockProduct.multiply(a, aStride, b, bStride, c, cStride, rows, columns, depth);
+    VectorBlockProduct.multiply(a, aStride, b, bOffset, bStride, c, cStride, rows, columns, depth);
   }
 
   @Override
@@ -235,12 +236,14 @@ final class VectorAttentionKernels implements AttentionKernels {
       float[] a,
       int aStride,
       float[] b,
+      int bOffset,
       int bStride,
       float[] c,
       int cStride,
       int rows,
       int columns,
       int depth) {
-    VectorBlockProduct.multiplyAdd(a, aStride, b, bStride, c, cStride, rows, columns, depth);
+    VectorBlockProduct.multiplyAdd(
+        a, aStride, b, bOffset, bStride, c, cStride, rows, columns, depth);
   }
 }

@@ -114,9 +114,15 @@ final class VectorMatmulKernels implements MatmulKernels {
 
   @Override
   public void dequantize(
-      TiledWeight weight, int tile, int fromBlock, int toBlock, float[] panel, float[] scratch) {
+      TiledWeight weight,
+      int tile,
+      int fromBlock,
+      int toBlock,
+      float[] panel,
+      int panelOffset,
+      float[] scratch) {
     for (int block = fromBlock; block < toBlock; block++) {
-      int panelAt = (block - fromBlock) * BLOCK_VALUES;
+      int panelAt = panelOffset + (block - fromBlock) * BLOCK_VALUES;
       int stored = weight.storedBlock(block);
       if (weight instanceof QuantizedWeight quantized) {
         dequantizeBlock(quantized, tile, stored, panel, panelAt, scratch);
@@ -154,6 +160,7 @@ final class VectorMatmulKernels implements MatmulKernels {
       int xStride,
       int rows,
       float[] panel,
+      int panelOffset,
       int columns,
       float[] sums,
       int sumsOffset) {
@@ -162,21 +169,22 @@ final class VectorMatmulKernels implements MatmulKernels {
       for (; row + 8 <= rows; row += 8) {
         int xAt = xOffset + row * xStride;
         int sumsAt = sumsOffset + row * TILE_ROWS;
-        VectorPanels.eightRows(x, xAt, xStride, panel, 0, columns, sums, sumsAt);
+        VectorPanels.eightRows(x, xAt, xStride, panel, panelOffset, columns, sums, sumsAt);
       }
     }
     for (; row + 4 <= rows; row += 4) {
       int xAt = xOffset + row * xStride;
       int sumsAt = sumsOffset + row * TILE_ROWS;
       for (int v = 0; v < TILE_ROWS; v += STRIP) {
-        VectorPanels.fourRows(x, xAt, xStride, panel, v, columns, sums, sumsAt + v);
+        int panelAt = panelOffset + v;
+        VectorPanels.fourRows(x, xAt, xStride, panel, panelAt, columns, sums, sumsAt + v);
       }
     }
     for (; row < rows; row++) {
       int xAt = xOffset + row * xStride;
       int sumsAt = sumsOffset + row * TILE_ROWS;
       for (int v = 0; v < TILE_ROWS; v += STRIP) {
-        VectorPanels.oneRow(x, xAt, panel, v, columns, sums, sumsAt + v);
+        VectorPanels.oneRow(x, xAt, panel, panelOffset + v, columns, sums, sumsAt + v);
       }
     }
   }

@@ -4,6 +4,7 @@ import static dev.kvfreeze.device.cpu.TiledWeight.BLOCK_COLUMNS;
 import static dev.kvfreeze.device.cpu.TiledWeight.TILE_ROWS;
 
 import dev.kvfreeze.device.Weight;
+import dev.kvfreeze.model.tensor.QuantBlock;
 import dev.kvfreeze.model.tensor.TensorData;
 import dev.kvfreeze.model.tensor.TensorType;
 

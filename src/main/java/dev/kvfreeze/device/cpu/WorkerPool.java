@@ -8,18 +8,23 @@ import java.util.concurrent.locks.LockSupport;
  * Threads for the parallel regions of a forward pass. A region costs a few microseconds and
  * allocates nothing: workers spin a little for the next region before they park, and ranges are
  * claimed from one counter, so that unequal cores end together. The caller never waits for a worker
- * that has not begun.
+ * that has not begun. With more threads than processors nobody spins, and who spins offers its
+ * processor to others between looks, so that Spark's threads are not held up.
  *
  * <p>One thread at a time issues regions. Its daemon threads are named {@code kvfreeze-cpu-N}.
  */
 public final class WorkerPool implements AutoCloseable {
   private static final long SPIN_NANOS = 50_000;
   private static final int SPINS_BETWEEN_CLOCK_READS = 64;
-  private static final int SPINS_BEFORE_YIELD = 20_000;
+
+  /** About 100 microseconds: a range that takes longer to end has perhaps lost its processor. */
+  private static final int SPINS_BEFORE_YIELD = 2_000;
+
   private static final long NONE_LEFT = Integer.MAX_VALUE;
   private static final long REGION_MASK = 0xFFFF_FFFF_0000_0000L;
 
   private final Worker[] workers;
+  private final long spinNanos;
 
   /**
    * Region number in the high half, next unclaimed item in the low half. A claim is a
@@ -47,11 +52,21 @@ public final class WorkerPool implements AutoCloseable {
     if (threads < 1) {
       throw new IllegalArgumentException("a pool needs at least one thread, found " + threads);
     }
+    spinNanos = threads <= Runtime.getRuntime().availableProcessors() ? SPIN_NANOS : 0;
     workers = new Worker[threads - 1];
     for (int i = 0; i < workers.length; i++) {
       workers[i] = new Worker(i + 1);
       workers[i].start();
     }
+  }
+
+  /** Bytes that the pool's own threads have allocated so far; the calling one is left out. */
+  long allocatedBytes() {
+    long bytes = 0;
+    for (Worker worker : workers) {
+      bytes += KernelSelfCheck.allocatedBytes(worker.getId());
+    }
+    return bytes;
   }
 
   /** Threads that compute, the calling one included. */
@@ -216,15 +231,19 @@ public final class WorkerPool implements AutoCloseable {
 
     /** Waits until the region is no longer {@code last}, or the pool is closed. */
     private long awaitRegion(long last) {
-      long deadline = System.nanoTime() + SPIN_NANOS;
+      long deadline = System.nanoTime() + spinNanos;
       int spins = 0;
       while (true) {
         long region = ticket.get() >>> 32;
         if (region != last || closed) {
           return region;
         }
-        if (++spins % SPINS_BETWEEN_CLOCK_READS == 0 && System.nanoTime() - deadline > 0) {
-          park(last);
+        if (++spins % SPINS_BETWEEN_CLOCK_READS == 0) {
+          if (System.nanoTime() - deadline >= 0) {
+            park(last);
+          } else {
+            Thread.yield();
+          }
         }
         Thread.onSpinWait();
       }

@@ -1,5 +1,6 @@
 package dev.kvfreeze.spark.conf;
 
+import dev.kvfreeze.device.DeviceBudget;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -73,6 +74,20 @@ final class KnobTypes {
                 default -> throw new IllegalArgumentException();
               };
           return Math.multiplyExact(Long.parseLong(match.group(1)), 1L << shift);
+        });
+  }
+
+  /** Bytes, or a share of a device's free memory. */
+  static KnobType<DeviceBudget> deviceBudget() {
+    return new KnobType<>(
+        "a size such as 24g, or a share of what is free such as 90%",
+        text -> {
+          if (!text.endsWith("%")) {
+            return DeviceBudget.ofBytes(bytes().parser().apply(text));
+          }
+          double percent = Double.parseDouble(text.substring(0, text.length() - 1));
+          require(percent > 0 && percent <= 100);
+          return DeviceBudget.ofShare(percent / 100);
         });
   }
 

@@ -3,8 +3,10 @@ package dev.kvfreeze.spark.conf;
 import static dev.kvfreeze.spark.conf.Knob.Effect.RESULT;
 import static dev.kvfreeze.spark.conf.Knob.Effect.RUNNING;
 
+import dev.kvfreeze.device.DeviceBudget;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.cpu.DecodeActivations;
+import dev.kvfreeze.engine.DeviceChoice;
 import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -157,9 +159,11 @@ public final class Knobs {
           "cache.poolBytes",
           KnobTypes.bytes(),
           "bytes",
-          "1g",
+          "0",
           RUNNING,
-          "Most memory for active pages on the device, for all documents of an executor together.");
+          "Most memory for active pages on the device, for all documents of an executor together;"
+              + " 0 for 1g on a CPU and, on a GPU, what weights and activations leave of"
+              + " engine.deviceMemory.");
   public static final Knob<ColdStoreKind> COLD_STORE =
       Knob.of(
           "cache.coldStore",
@@ -203,6 +207,24 @@ public final class Knobs {
           "8",
           RUNNING,
           "Most documents of an executor that are generated together.");
+  public static final Knob<DeviceChoice> DEVICE =
+      Knob.of(
+          "engine.device",
+          KnobTypes.choice(DeviceChoice.class),
+          "",
+          "cpu",
+          RUNNING,
+          "auto: the NVIDIA GPU that Spark gave the executor (spark.executor.resource.gpu.amount), in"
+              + " local mode the first one, else the CPU. cuda: the same, or an error.");
+  public static final Knob<DeviceBudget> DEVICE_MEMORY =
+      Knob.of(
+          "engine.deviceMemory",
+          KnobTypes.deviceBudget(),
+          "bytes",
+          "90%",
+          RUNNING,
+          "Memory of a GPU that the engine takes when it starts, for weights, activations, pages and"
+              + " all else; it takes no more later.");
   public static final Knob<Integer> THREADS =
       Knob.of(
           "engine.threads",
@@ -210,7 +232,8 @@ public final class Knobs {
           "threads",
           "0",
           RUNNING,
-          "Threads that compute on a CPU; 0 for the executor's cores.");
+          "Threads that compute on a CPU, for all tasks of an executor together; 0 for the executor's"
+              + " cores, which Spark takes from a container's limit in local mode.");
   public static final Knob<DecodeActivations> DECODE_ACTIVATIONS =
       Knob.of(
           "engine.decodeActivations",
@@ -317,6 +340,7 @@ public final class Knobs {
             PolicyKnobs.RECALL_INTERVAL,
             PolicyKnobs.CARRY,
             PolicyKnobs.MARGIN,
+            PolicyKnobs.PREFILL,
             PolicyKnobs.GUARD,
             PolicyKnobs.GUARD_THRESHOLD,
             PolicyKnobs.GUARD_SPREAD,
@@ -327,6 +351,8 @@ public final class Knobs {
             CONTEXT_LIMIT,
             PREFILL_CHUNK,
             MAX_BATCH,
+            DEVICE,
+            DEVICE_MEMORY,
             THREADS,
             REQUIRED_PROVIDER,
             DECODE_ACTIVATIONS,

@@ -6,6 +6,7 @@ import dev.kvfreeze.freeze.AdaptiveOptions;
 import dev.kvfreeze.freeze.FreezeCap;
 import dev.kvfreeze.freeze.GuardOptions;
 import dev.kvfreeze.freeze.PolicyOptions;
+import dev.kvfreeze.freeze.PrefillMode;
 
 /** The knobs of the cache policies; see {@link Knobs} for all. */
 public final class PolicyKnobs {
@@ -147,6 +148,17 @@ public final class PolicyKnobs {
               RESULT,
               "How much more important than the least important active page a frozen page must be"
                   + " to be thawed.")
+          .readBy("adaptive");
+  public static final Knob<PrefillMode> PREFILL =
+      Knob.of(
+              "policy.prefill",
+              KnobTypes.choice(PrefillMode.class),
+              "",
+              "exact",
+              RESULT,
+              "How a prompt above the cap is read: exact lets all pages pass through, layer by layer;"
+                  + " frozen freezes and recalls pages while it reads, which is faster for very long"
+                  + " prompts and costs quality.")
           .readBy("adaptive");
   public static final Knob<GuardOptions.Mode> GUARD =
       Knob.of(

@@ -23,7 +23,8 @@ public final class PolicySettings {
             settings.value(PolicyKnobs.SKETCH_BITS),
             settings.value(PolicyKnobs.RECALL_INTERVAL),
             settings.value(PolicyKnobs.CARRY),
-            settings.value(PolicyKnobs.MARGIN)),
+            settings.value(PolicyKnobs.MARGIN),
+            settings.value(PolicyKnobs.PREFILL)),
         new GuardOptions(
             settings.value(PolicyKnobs.GUARD),
             settings.value(PolicyKnobs.GUARD_THRESHOLD),

@@ -81,7 +81,7 @@ final class DocumentRun {
     monitor.workEnded();
     String error = failure == null ? null : reason(failure);
     RunTotals totals = RunTotals.read(spark, output, task.run().runId());
-    record.ended(plan, totals, monitor.engines(), error);
+    record.ended(plan, totals, monitor.engines(), monitor.kernelChecks(), error);
     output.removeTemporary();
     new RunSummary(console, output).print(plan, totals, record.elapsed());
     if (failure != null) {

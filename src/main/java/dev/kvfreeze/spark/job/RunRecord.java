@@ -51,6 +51,7 @@ final class RunRecord {
       WorkPlan plan,
       RunTotals totals,
       Collection<ExecutorMessage.EngineReady> engines,
+      List<String> kernelChecks,
       String error) {
     table.write(
         run.runId(),
@@ -60,7 +61,8 @@ final class RunRecord {
             .set("finished_at", Instant.now())
             .set("elapsed_ms", elapsed().toMillis())
             .set("device", joined(engines.stream().map(e -> e.device()).distinct().toList()))
-            .set("provider", joined(engines.stream().map(e -> e.provider()).distinct().toList())));
+            .set("provider", joined(engines.stream().map(e -> e.provider()).distinct().toList()))
+            .set("kernel_check", joined(kernelChecks)));
   }
 
   Duration elapsed() {

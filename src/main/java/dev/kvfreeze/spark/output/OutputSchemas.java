@@ -218,6 +218,11 @@ public final class OutputSchemas {
               required("configuration", STRING, "JSON", "all settings of the run"),
               optional("device", STRING, "", "devices that computed"),
               optional("provider", STRING, "", "kernels that computed"),
+              optional(
+                  "kernel_check",
+                  STRING,
+                  "",
+                  "good, or which kernels ran slowly on an executor and the remedy"),
               required("documents_input", LONG, "documents", "in the input"),
               required(
                   "documents_done_before",

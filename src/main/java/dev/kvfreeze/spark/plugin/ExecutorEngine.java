@@ -1,6 +1,8 @@
 package dev.kvfreeze.spark.plugin;
 
 import dev.kvfreeze.device.DeviceInfo;
+import dev.kvfreeze.device.DeviceLostError;
+import dev.kvfreeze.device.cuda.CudaUnavailableException;
 import dev.kvfreeze.engine.Engine;
 import dev.kvfreeze.engine.ProgressSnapshot;
 import dev.kvfreeze.model.LanguageModel;
@@ -127,13 +129,28 @@ public final class ExecutorEngine implements AutoCloseable {
     }
   }
 
-  /** Tells the driver that nothing more can be done here, and throws. */
+  /**
+   * Tells the driver that nothing more can be done here; thrown by a task, whose documents go to
+   * another executor. One whose device is lost ends, so that Spark starts a fresh one.
+   */
   public EngineUnavailableException ended(Throwable failure) {
     report(failure);
+    if (failure instanceof DeviceLostError && !alone()) {
+      LostDeviceExit.begin(describe(failure));
+    }
     return new EngineUnavailableException(describe(failure), failure);
   }
 
+  /** In local mode the executor is the driver's process, and there is no other. */
+  private boolean alone() {
+    return executorId.equals("driver");
+  }
+
   private void report(Throwable failure) {
+    if (failure instanceof DeviceLostError && !alone()) {
+      driver.accept(new ExecutorMessage.EngineFailed(executorId, host, false, describe(failure)));
+      return;
+    }
     boolean everywhere =
         failure instanceof ModelFileException
             || failure instanceof ConfigurationException
@@ -146,7 +163,10 @@ public final class ExecutorEngine implements AutoCloseable {
 
   private static String describe(Throwable failure) {
     // The messages of these say all; of others the class is needed too.
-    return failure instanceof ModelFileException || failure instanceof ConfigurationException
+    return failure instanceof ModelFileException
+            || failure instanceof ConfigurationException
+            || failure instanceof CudaUnavailableException
+            || failure instanceof DeviceLostError
         ? failure.getMessage()
         : failure.toString();
   }
@@ -188,9 +208,10 @@ public final class ExecutorEngine implements AutoCloseable {
   }
 
   ExecutorMessage.Progress progress() {
+    Engine opened = engine.isDone() && !engine.isCompletedExceptionally() ? engine.join() : null;
     ProgressSnapshot snapshot =
-        engine.isDone() && !engine.isCompletedExceptionally()
-            ? engine.join().progress()
+        opened != null
+            ? opened.progress()
             : new ProgressSnapshot(0, 0, 0, 0, 0, 0, settings.value(Knobs.POOL_BYTES), 0);
     return new ExecutorMessage.Progress(
         executorId,
@@ -204,7 +225,8 @@ public final class ExecutorEngine implements AutoCloseable {
         snapshot.residentKvBytes(),
         snapshot.poolBytes(),
         snapshot.coldKvBytes(),
-        lastFailure.get());
+        lastFailure.get(),
+        opened == null ? null : opened.kernelCheck());
   }
 
   /** Closes the engine and its model; a second call does nothing. */

@@ -24,6 +24,7 @@ public sealed interface ExecutorMessage extends Serializable {
    *
    * @param cost predicted cost of the documents that ended, tokens
    * @param lastFailure newest failure of a document, or null
+   * @param kernelCheck whether the kernels run at full speed; null before the engine is ready
    */
   record Progress(
       String executorId,
@@ -37,6 +38,7 @@ public sealed interface ExecutorMessage extends Serializable {
       long residentKvBytes,
       long poolBytes,
       long coldKvBytes,
-      String lastFailure)
+      String lastFailure,
+      String kernelCheck)
       implements ExecutorMessage {}
 }

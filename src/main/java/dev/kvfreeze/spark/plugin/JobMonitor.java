@@ -110,6 +110,19 @@ public final class JobMonitor implements AutoCloseable {
     return new ArrayList<>(ready.values());
   }
 
+  /** What each executor found of its kernels, the same once. */
+  public List<String> kernelChecks() {
+    return progress.values().stream()
+        .filter(counters -> counters.kernelCheck() != null)
+        .map(
+            counters ->
+                counters.kernelCheck().startsWith("good")
+                    ? counters.kernelCheck()
+                    : "executor " + counters.executorId() + ": " + counters.kernelCheck())
+        .distinct()
+        .toList();
+  }
+
   @Override
   public void close() {
     CURRENT.compareAndSet(this, null);

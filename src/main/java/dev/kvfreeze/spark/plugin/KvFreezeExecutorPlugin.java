@@ -1,6 +1,7 @@
 package dev.kvfreeze.spark.plugin;
 
 import com.codahale.metrics.Gauge;
+import dev.kvfreeze.spark.conf.ConfigurationException;
 import dev.kvfreeze.spark.conf.Knobs;
 import dev.kvfreeze.spark.conf.Settings;
 import dev.kvfreeze.spark.conf.SettingsResolver;
@@ -10,6 +11,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ScheduledFuture;
@@ -20,6 +22,7 @@ import org.apache.spark.SparkEnv;
 import org.apache.spark.api.plugin.ExecutorPlugin;
 import org.apache.spark.api.plugin.PluginContext;
 import org.apache.spark.deploy.SparkHadoopUtil;
+import org.apache.spark.resource.ResourceInformation;
 import scala.Tuple2;
 
 /** Owns the {@link ExecutorEngine}: loads it, reports on it, registers its metrics, closes it. */
@@ -56,7 +59,7 @@ final class KvFreezeExecutorPlugin implements ExecutorPlugin {
     engine =
         ExecutorEngine.start(
             settings,
-            new ExecutorResources(cores(conf), local, hadoop),
+            new ExecutorResources(cores(conf), local, hadoop, gpu(context, conf)),
             context.executorID(),
             host(),
             message -> tell(context, message));
@@ -99,6 +102,25 @@ final class KvFreezeExecutorPlugin implements ExecutorPlugin {
     } catch (UnknownHostException e) {
       return "unknown";
     }
+  }
+
+  /**
+   * The GPU that Spark gave this executor. In local mode there are no resources, and the first GPU
+   * is taken.
+   */
+  private static Optional<String> gpu(PluginContext context, SparkConf conf) {
+    ResourceInformation gpus = context.resources().get("gpu");
+    if (gpus == null || gpus.addresses().length == 0) {
+      boolean local = conf.get("spark.master", "local").startsWith("local");
+      return local ? Optional.of("") : Optional.empty();
+    }
+    if (gpus.addresses().length > 1) {
+      throw new ConfigurationException(
+          "an executor has one engine on one GPU, Spark gave this one %d; set"
+                  .formatted(gpus.addresses().length)
+              + " spark.executor.resource.gpu.amount to 1 and start more executors");
+    }
+    return Optional.of(gpus.addresses()[0]);
   }
 
   private static int cores(SparkConf conf) {

@@ -1,5 +1,7 @@
 package dev.kvfreeze.spark.plugin;
 
+import dev.kvfreeze.engine.DeviceChoice;
+import dev.kvfreeze.engine.DeviceOptions;
 import dev.kvfreeze.engine.Engine;
 import dev.kvfreeze.engine.EngineOptions;
 import dev.kvfreeze.engine.Engines;
@@ -24,19 +26,29 @@ public final class ModelEngineFactory implements EngineFactory {
   @Override
   public Engine open(Settings settings, ExecutorResources resources) {
     LanguageModel model = LanguageModels.open(ModelFiles.find(settings, resources.hadoop()));
-    int threads = settings.value(Knobs.THREADS);
     try {
       return Engines.open(
           model,
           engineOptions(settings, resources.localDirectory()),
           PolicySettings.options(settings),
           settings.value(Knobs.POLICY),
-          threads == 0 ? resources.cores() : threads,
-          settings.value(Knobs.DECODE_ACTIVATIONS));
+          deviceOptions(settings, resources));
     } catch (RuntimeException | Error e) {
       model.close();
       throw e;
     }
+  }
+
+  private static DeviceOptions deviceOptions(Settings settings, ExecutorResources resources) {
+    int threads = settings.value(Knobs.THREADS);
+    DeviceChoice choice = settings.value(Knobs.DEVICE);
+    boolean noGpu = choice == DeviceChoice.AUTO && resources.gpu().isEmpty();
+    return new DeviceOptions(
+        noGpu ? DeviceChoice.CPU : choice,
+        threads == 0 ? resources.cores() : threads,
+        settings.value(Knobs.DECODE_ACTIVATIONS),
+        resources.gpu().orElse(""),
+        settings.value(Knobs.DEVICE_MEMORY));
   }
 
   private static EngineOptions engineOptions(Settings settings, Path localDirectory) {

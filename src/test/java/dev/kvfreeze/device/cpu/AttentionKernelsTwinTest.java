@@ -78,8 +78,8 @@ class AttentionKernelsTwinTest {
         int valueStride = headSize + 16;
         float[] values = new float[(count + 2) * valueStride];
         float[] twinValues = values.clone();
-        scalar.packValues(layer.memory, 1, from, count, values, 2, valueStride);
-        vector.packValues(layer.memory, 1, from, count, twinValues, 2, valueStride);
+        scalar.packValues(layer.memory, 1, from, count, values, 2 * valueStride, valueStride);
+        vector.packValues(layer.memory, 1, from, count, twinValues, 2 * valueStride, valueStride);
         assertThat(twinValues).containsExactly(values);
       }
     }
@@ -91,14 +91,14 @@ class AttentionKernelsTwinTest {
       int rows = 24;
       int columns = 96;
       float[] a = gaussian(rows * (depth + 1));
-      float[] b = gaussian(depth * 112);
+      float[] b = gaussian(depth * 112 + 12);
       float[] expected = gaussian(rows * 100);
       float[] actual = expected.clone();
-      scalar.multiplyAdd(a, depth + 1, b, 112, expected, 100, rows, columns, depth);
-      vector.multiplyAdd(a, depth + 1, b, 112, actual, 100, rows, columns, depth);
+      scalar.multiplyAdd(a, depth + 1, b, 12, 112, expected, 100, rows, columns, depth);
+      vector.multiplyAdd(a, depth + 1, b, 12, 112, actual, 100, rows, columns, depth);
       assertClose(actual, expected, 0, rows * 100, 1e-5 * depth);
-      scalar.multiply(a, depth + 1, b, 112, expected, 100, rows, columns, depth);
-      vector.multiply(a, depth + 1, b, 112, actual, 100, rows, columns, depth);
+      scalar.multiply(a, depth + 1, b, 12, 112, expected, 100, rows, columns, depth);
+      vector.multiply(a, depth + 1, b, 12, 112, actual, 100, rows, columns, depth);
       assertClose(actual, expected, 0, rows * 100, 1e-5 * depth);
     }
   }

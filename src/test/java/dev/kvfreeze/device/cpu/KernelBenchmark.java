@@ -30,6 +30,9 @@ public final class KernelBenchmark {
   private final List<TiledWeight[]> steps = new ArrayList<>();
   private TiledWeight table;
 
+  /** Whether activations are rounded to 8 bits, as decode steps do. */
+  private boolean rounding;
+
   private KernelBenchmark(int threads) {
     pool = new WorkerPool(threads);
     products = new MatrixProducts(pool, KernelProvider.choose().matmul());
@@ -70,7 +73,7 @@ public final class KernelBenchmark {
   }
 
   private TiledWeight weight(TensorType type, int rows, int columns) {
-    return new WeightPacker(pool).packMatrix(TensorFixtures.random(type, rows, columns, 1));
+    return new WeightPacker(pool).packMatrix(TensorFixtures.ordinary(type, rows, columns, 1));
   }
 
   private void run() {
@@ -83,6 +86,15 @@ public final class KernelBenchmark {
     for (int rows : new int[] {1, 2, 3, 4, 6, 8}) {
       report("layers, rows " + rows, layers(rows), layerBytes, 2.0 * weights * rows, roof);
     }
+    rounding = true;
+    for (int rows : new int[] {1, 8}) {
+      String name = "rounded, rows " + rows;
+      report(name, layers(rows), layerBytes, 2.0 * weights * rows, roof);
+    }
+    report(
+        "rounded table, rows 1", table(1), table.residentBytes(), 2.0 * VOCABULARY * HIDDEN, roof);
+    report("rounded token", layers(1) + table(1), layerBytes + table.residentBytes(), 0, roof);
+    rounding = false;
     report("table, rows 1", table(1), table.residentBytes(), 2.0 * VOCABULARY * HIDDEN, roof);
     report("table, rows 8", table(8), table.residentBytes(), 16.0 * VOCABULARY * HIDDEN, roof);
     double both = layers(1) + table(1);
@@ -116,7 +128,7 @@ public final class KernelBenchmark {
         rows > 8 ? 9 : REPEATS,
         () -> {
           for (TiledWeight[] step : steps) {
-            products.begin(step[0].columns() == HIDDEN ? narrow : wide, 0, rows, 0);
+            begin(step[0].columns() == HIDDEN ? narrow : wide, rows);
             for (int i = 0; i < step.length; i++) {
               int columns = step[i].rows();
               if (outs[i] == null || outs[i].columns() != columns) {
@@ -129,6 +141,13 @@ public final class KernelBenchmark {
         });
   }
 
+  private void begin(CpuActivations x, int rows) {
+    products.begin(x, 0, rows, 0);
+    if (rounding) {
+      products.roundActivations();
+    }
+  }
+
   private double table(int rows) {
     CpuActivations x =
         new CpuActivations(rows, HIDDEN, TensorFixtures.activations(rows * HIDDEN, 1));
@@ -136,7 +155,7 @@ public final class KernelBenchmark {
     return median(
         REPEATS,
         () -> {
-          products.begin(x, 0, rows, 0);
+          begin(x, rows);
           products.add(table, out);
           products.run();
         });

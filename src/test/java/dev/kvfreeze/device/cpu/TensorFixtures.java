@@ -5,6 +5,7 @@ import dev.kvfreeze.model.tensor.TensorType;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Random;
+import java.util.function.ToIntFunction;
 
 /**
  * Random tensors in the file's own layouts, and their values by a dequantiser that shares no code
@@ -14,8 +15,21 @@ import java.util.Random;
 final class TensorFixtures {
   private TensorFixtures() {}
 
+  /** With subnormal scales among the others. */
   static TensorData random(TensorType type, int rows, int columns, long seed) {
-    Random random = new Random(seed);
+    return random(type, rows, columns, new Random(seed), TensorFixtures::half);
+  }
+
+  /**
+   * As model files have them, without subnormal scales: some processors take a hundred cycles for
+   * an operation on one, so that speeds would be those of the subnormals.
+   */
+  static TensorData ordinary(TensorType type, int rows, int columns, long seed) {
+    return random(type, rows, columns, new Random(seed), TensorFixtures::normalHalf);
+  }
+
+  private static TensorData random(
+      TensorType type, int rows, int columns, Random random, ToIntFunction<Random> half) {
     byte[] bytes = new byte[Math.toIntExact(type.bytes((long) rows * columns))];
     random.nextBytes(bytes);
     ByteBuffer buffer = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
@@ -25,13 +39,13 @@ final class TensorFixtures {
         case BF16 ->
             buffer.putShort(
                 at, (short) (Float.floatToRawIntBits((float) random.nextGaussian()) >>> 16));
-        case F16 -> buffer.putShort(at, half(random));
-        case Q4_0, Q5_0, Q8_0 -> buffer.putShort(at, half(random));
+        case F16 -> buffer.putShort(at, (short) half.applyAsInt(random));
+        case Q4_0, Q5_0, Q8_0 -> buffer.putShort(at, (short) half.applyAsInt(random));
         case Q4_1, Q5_1, Q4_K, Q5_K -> {
-          buffer.putShort(at, half(random));
-          buffer.putShort(at + 2, half(random));
+          buffer.putShort(at, (short) half.applyAsInt(random));
+          buffer.putShort(at + 2, (short) half.applyAsInt(random));
         }
-        case Q6_K -> buffer.putShort(at + 208, half(random));
+        case Q6_K -> buffer.putShort(at + 208, (short) half.applyAsInt(random));
       }
     }
     return tensor(type, rows, columns, bytes);
@@ -43,10 +57,12 @@ final class TensorFixtures {
   }
 
   /** Either sign; one in eight is subnormal, the rest between 2^-6 and 2. */
-  private static short half(Random random) {
-    int sign = random.nextInt(2) << 15;
-    int exponent = random.nextInt(8) == 0 ? 0 : 9 + random.nextInt(7);
-    return (short) (sign | exponent << 10 | random.nextInt(1024));
+  private static int half(Random random) {
+    return random.nextInt(8) == 0 ? normalHalf(random) & 0x83ff : normalHalf(random);
+  }
+
+  private static int normalHalf(Random random) {
+    return random.nextInt(2) << 15 | 9 + random.nextInt(7) << 10 | random.nextInt(1024);
   }
 
   /** The values, {@code rows * columns}. */

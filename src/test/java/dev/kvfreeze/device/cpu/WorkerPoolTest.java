@@ -111,4 +111,35 @@ class WorkerPoolTest {
     }
     assertThatThrownBy(() -> new WorkerPool(0)).isInstanceOf(IllegalArgumentException.class);
   }
+
+  @Test
+  void idleWorkersUseNoProcessor() throws InterruptedException {
+    try (WorkerPool pool = new WorkerPool(4)) {
+      pool.parallelFor(64, 1, (worker, from, to) -> {});
+      Thread.sleep(50);
+      long before = workerNanos();
+      Thread.sleep(300);
+      assertThat(workerNanos() - before).isLessThan(30_000_000L);
+    }
+  }
+
+  @Test
+  void moreThreadsThanProcessorsFinish() {
+    int threads = 4 * Runtime.getRuntime().availableProcessors();
+    java.util.concurrent.atomic.AtomicLong sum = new java.util.concurrent.atomic.AtomicLong();
+    try (WorkerPool pool = new WorkerPool(threads)) {
+      for (int region = 0; region < 500; region++) {
+        pool.parallelForEven(100, (worker, from, to) -> sum.addAndGet(to - from));
+      }
+    }
+    assertThat(sum).hasValue(50_000);
+  }
+
+  private static long workerNanos() {
+    var bean = java.lang.management.ManagementFactory.getThreadMXBean();
+    return Thread.getAllStackTraces().keySet().stream()
+        .filter(thread -> thread.getName().startsWith("kvfreeze-cpu-"))
+        .mapToLong(thread -> Math.max(0, bean.getThreadCpuTime(thread.getId())))
+        .sum();
+  }
 }

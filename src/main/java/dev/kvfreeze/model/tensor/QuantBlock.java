@@ -1,32 +1,40 @@
-package dev.kvfreeze.device.cpu;
-
-import dev.kvfreeze.model.tensor.HalfPrecision;
-import dev.kvfreeze.model.tensor.TensorType;
+package dev.kvfreeze.model.tensor;
 
 /**
  * Thirty-two neighbouring values of a quantised row, unpacked: value i is {@code quants[i] *
  * scales[i / 16] + minimum}, quants unsigned. For formats without a minimum it is {@code -zeroPoint
  * * scale}. Block layouts are ggml's (ggml-common.h). Filled again and again by one thread.
  */
-final class QuantBlock {
+public final class QuantBlock {
+  /** Values that are unpacked together. */
+  public static final int VALUES = 32;
+
   private static final int SUPER_BLOCKS = 8;
 
-  final int[] quants = new int[TiledWeight.BLOCK_COLUMNS];
+  public final int[] quants = new int[VALUES];
 
   /** Scale of the first and of the second sixteen values. */
-  final float[] scales = new float[2];
+  public final float[] scales = new float[2];
 
   /** Only of types that have minimums. */
-  float minimum;
+  public float minimum;
 
   /** The scale as the file's half-precision float, for the types that have it in the block. */
-  int scaleHalf;
+  public int scaleHalf;
 
   /** The minimum likewise. */
-  int minimumHalf;
+  public int minimumHalf;
+
+  /**
+   * Of K types: the scale of the superblock as the file's half, in {@link #scaleHalf}, times this.
+   */
+  public final int[] scaleCodes = new int[2];
+
+  /** Of Q4_K and Q5_K: the minimum of the superblock, {@link #minimumHalf}, times this. */
+  public int minimumCode;
 
   /** The quant that means zero; 0 for types with minimums. */
-  static int zeroPoint(TensorType type) {
+  public static int zeroPoint(TensorType type) {
     return switch (type) {
       case Q4_0 -> 8;
       case Q5_0 -> 16;
@@ -41,7 +49,7 @@ final class QuantBlock {
    *
    * @param row the bytes of the whole row
    */
-  void unpack(TensorType type, byte[] row, int block) {
+  public void unpack(TensorType type, byte[] row, int block) {
     int superBlock = block / SUPER_BLOCKS * type.blockBytes();
     int sub = block % SUPER_BLOCKS;
     switch (type) {
@@ -127,9 +135,14 @@ final class QuantBlock {
       scale = row[base + sub + 4] & 15 | (row[base + sub - 4] & 0xc0) >>> 2;
       offset = row[base + sub + 4] >>> 4 & 15 | (row[base + sub] & 0xc0) >>> 2;
     }
+    scaleHalf = half(row, at);
+    minimumHalf = half(row, at + 2);
+    scaleCodes[0] = scale;
+    scaleCodes[1] = scale;
+    minimumCode = offset;
     // A half's 11 significant bits times 6: the products are exact.
-    scale(HalfPrecision.f16(half(row, at)) * scale);
-    minimum = -HalfPrecision.f16(half(row, at + 2)) * offset;
+    scale(HalfPrecision.f16(scaleHalf) * scale);
+    minimum = -HalfPrecision.f16(minimumHalf) * offset;
   }
 
   /** 128 bytes of low nibbles, 64 of bit pairs, 16 signed scales, one half. */
@@ -141,9 +154,11 @@ final class QuantBlock {
     for (int i = 0; i < quants.length; i++) {
       quants[i] = row[low + i] >>> shift & 15 | (row[high + i] >>> pair & 3) << 4;
     }
-    float factor = HalfPrecision.f16(half(row, at + 208));
-    scales[0] = factor * row[at + 192 + 2 * sub];
-    scales[1] = factor * row[at + 192 + 2 * sub + 1];
+    scaleHalf = half(row, at + 208);
+    scaleCodes[0] = row[at + 192 + 2 * sub];
+    scaleCodes[1] = row[at + 192 + 2 * sub + 1];
+    scales[0] = HalfPrecision.f16(scaleHalf) * scaleCodes[0];
+    scales[1] = HalfPrecision.f16(scaleHalf) * scaleCodes[1];
   }
 
   private void halfScale(byte[] row, int at) {

@@ -1,0 +1,310 @@
+// Sketches of keys (dev.kvfreeze.device.KeySketches, the idea of RaBitQ, arXiv 2405.12497): made
+// when a page fills, scored at each step for every token, frozen or not.
+#include "page_tables.cuh"
+#include "reduce.cuh"
+
+namespace {
+constexpr int kSketchThreads = 128;
+constexpr int kSketchWarps = kSketchThreads / kWarp;
+constexpr int kCentreThreads = 256;
+constexpr int kScoreThreads = 256;
+/// Tokens whose codes lie together.
+constexpr int kBlockTokens = 64;
+/// Dimensions a lane holds of the largest head.
+constexpr int kMostDims = 256 / kWarp;
+/// Queries scored at a time.
+constexpr int kQueries = 4;
+constexpr float kLargestFloat = 3.402823466e38f;
+/// Half the optimal step of a uniform quantiser of four levels for Gaussian numbers (Max 1960).
+constexpr float kGaussianHalfStep = 0.4979f;
+
+/// Where one KV head's sketches lie.
+struct Target {
+  int* bits;
+  bf16* steps;
+  float* centre;
+
+  __device__ __forceinline__ Target(const uint64* targets, int index)
+      : bits(reinterpret_cast<int*>(targets[3 * index])),
+        steps(reinterpret_cast<bf16*>(targets[3 * index + 1])),
+        centre(reinterpret_cast<float*>(targets[3 * index + 2])) {}
+};
+
+__device__ __forceinline__ int words_of(int headSize, int planes) {
+  return divide_up(headSize, 32 / planes);
+}
+
+/// Index of a token's word.
+__device__ __forceinline__ int word_at(int token, int word, int words) {
+  return (token / kBlockTokens * words + word) * kBlockTokens + token % kBlockTokens;
+}
+
+/// Row i of the rotation times a vector in shared memory.
+__device__ __forceinline__ float rotated(const float* rotation, int i, const float* x,
+                                         int headSize) {
+  const float4* row = reinterpret_cast<const float4*>(rotation + static_cast<size_t>(i) * headSize);
+  const float4* values = reinterpret_cast<const float4*>(x);
+  float sum = 0;
+  for (int j = 0; j < headSize / 4; j++) {
+    const float4 r = row[j];
+    const float4 v = values[j];
+    sum = fmaf(r.x, v.x, sum);
+    sum = fmaf(r.y, v.y, sum);
+    sum = fmaf(r.z, v.z, sum);
+    sum = fmaf(r.w, v.w, sum);
+  }
+  return sum;
+}
+
+/// One warp encodes one token's rotated key.
+__device__ __forceinline__ void encode(const float* key, int headSize, int planes, int token,
+                                       const Target& target) {
+  const int lane = threadIdx.x % kWarp;
+  float values[kMostDims];
+  float square = 0;
+#pragma unroll
+  for (int i = 0; i < kMostDims; i++) {
+    const int d = i * kWarp + lane;
+    values[i] = d < headSize ? key[d] : 0.f;
+    square += values[i] * values[i];
+  }
+  square = warp_sum(square);
+  const int most = (1 << planes) - 1;
+  // With one bit all that counts is the sign: the outer levels are never reached.
+  const float outer = planes == 1
+                          ? kLargestFloat
+                          : fminf(kLargestFloat, 2 * kGaussianHalfStep * sqrtf(square / headSize));
+  const int codes = 32 / planes;
+  const int words = words_of(headSize, planes);
+  float product = 0;
+#pragma unroll
+  for (int i = 0; i < kMostDims; i++) {
+    const int d = i * kWarp + lane;
+    if (i * kWarp < headSize) {
+      int code = (values[i] >= 0 ? most + 1 : most - 1) / 2;
+      if (values[i] > outer) {
+        code = most;
+      } else if (values[i] < -outer) {
+        code = 0;
+      }
+      if (d >= headSize) code = 0;
+      product += values[i] * (2 * code - most);
+      // Lanes of one word put their codes together.
+      uint32 word = static_cast<uint32>(code) << lane % codes * planes;
+      for (int other = codes / 2; other > 0; other /= 2) word |= shuffle_xor(word, other);
+      const int index = d / codes;
+      if (lane % codes == 0 && index < words) {
+        if ((index + 1) * codes <= headSize) word ^= 0x80000000u;
+        target.bits[word_at(token, index, words)] = static_cast<int>(word);
+      }
+    }
+  }
+  product = warp_sum(product);
+  // RaBitQ's unbiased estimate of a dot product with the key: |k|^2 / <k, code>.
+  if (lane == 0) target.steps[token] = float_to_bf16(product == 0 ? 0.f : square / product);
+}
+
+/// Part weights as in attention.cu.
+__device__ __forceinline__ float part_weight(float maximum, float largest) {
+  return maximum == -infinity() ? 0.f : expf(maximum - largest);
+}
+}  // namespace
+
+extern "C" __global__ void __launch_bounds__(kCentreThreads)
+    sketch_centre(const bf16* pool, int pageTokens, int headSize, const uint64* targets,
+                  const int2* ranges, const int* slots) {
+  __shared__ float sums[kCentreThreads];
+  const int2 range = ranges[blockIdx.x];
+  const int limit = ranges[blockIdx.x + 1].y;
+  const Target target(targets, range.x);
+  const int tokens = (limit - range.y) * pageTokens;
+  // Several threads share a dimension: those of head sizes below the block's.
+  const int shares = max(1, kCentreThreads / headSize);
+  const int share = threadIdx.x / headSize;
+  const int d = threadIdx.x % headSize;
+  float sum = 0;
+  if (share < shares) {
+    for (int token = share; token < tokens; token += shares) {
+      const int page = token / pageTokens;
+      sum += bf16_to_float(
+          key_at(pool, slots[range.y + page], token - page * pageTokens, pageTokens, headSize)[d]);
+    }
+  }
+  sums[threadIdx.x] = sum;
+  __syncthreads();
+  if (static_cast<int>(threadIdx.x) < headSize) {
+    float total = 0;
+    for (int i = 0; i < shares; i++) total += sums[i * headSize + threadIdx.x];
+    target.centre[threadIdx.x] = total / tokens;
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(kSketchThreads)
+    sketch_keys(const bf16* pool, int pageTokens, int headSize, int planes, const float* rotation,
+                const uint64* targets, const int4* jobs) {
+  DYNAMIC_SHARED(shared);
+  float* keys = reinterpret_cast<float*>(shared);
+  float* turned = keys + kSketchWarps * headSize;
+  const int4 job = jobs[blockIdx.x];
+  const Target target(targets, job.x);
+  const int warp = threadIdx.x / kWarp;
+  for (int first = 0; first < pageTokens; first += kSketchWarps) {
+    const int count = min(kSketchWarps, pageTokens - first);
+    __syncthreads();
+    for (int i = threadIdx.x; i < count * headSize; i += kSketchThreads) {
+      const int t = i / headSize;
+      const int d = i - t * headSize;
+      keys[i] =
+          bf16_to_float(key_at(pool, job.z, first + t, pageTokens, headSize)[d]) - target.centre[d];
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < count * headSize; i += kSketchThreads) {
+      const int t = i / headSize;
+      turned[i] = rotated(rotation, i - t * headSize, keys + t * headSize, headSize);
+    }
+    __syncthreads();
+    if (warp < count) {
+      encode(turned + warp * headSize, headSize, planes, job.y * pageTokens + first + warp, target);
+    }
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(kSketchThreads)
+    rotate_queries(const float* queries, int queryHeads, int headSize, float scale,
+                   const float* rotation, const int* rows, float* rotatedQueries) {
+  DYNAMIC_SHARED(shared);
+  float* query = reinterpret_cast<float*>(shared);
+  const size_t from = (static_cast<size_t>(rows[blockIdx.y]) * queryHeads + blockIdx.x) * headSize;
+  const size_t to = (static_cast<size_t>(blockIdx.y) * queryHeads + blockIdx.x) * headSize;
+  for (int d = threadIdx.x; d < headSize; d += kSketchThreads) query[d] = queries[from + d] * scale;
+  __syncthreads();
+  for (int i = threadIdx.x; i < headSize; i += kSketchThreads) {
+    rotatedQueries[to + i] = rotated(rotation, i, query, headSize);
+  }
+}
+
+// A thread a token: neighbouring tokens' words are neighbours in memory. A code becomes a number
+// once for four queries, which are broadcast from shared memory.
+extern "C" __global__ void __launch_bounds__(kScoreThreads)
+    score_sketches(const float* rotatedQueries, int queryHeads, int kvHeads, int headSize,
+                   int planes, int pageTokens, int window, const uint64* targets,
+                   const int4* scoreSegments, const int4* parts, float* partStates,
+                   float* pageSums) {
+  DYNAMIC_SHARED(shared);
+  const int4 part = parts[blockIdx.x];
+  const Target target(targets, part.x);
+  const int group = queryHeads / kvHeads;
+  const int segment = part.x / kvHeads;
+  const int tokens = (part.z - part.y) * pageTokens;
+  const int firstToken = part.y * pageTokens;
+  const int start = window_start(scoreSegments[segment].x, window);
+  float* queries = reinterpret_cast<float*>(shared);
+  float* scores = queries + group * headSize;
+  const float* from =
+      rotatedQueries +
+      (static_cast<size_t>(segment) * queryHeads + part.x % kvHeads * group) * headSize;
+  for (int i = threadIdx.x; i < group * headSize; i += kScoreThreads) queries[i] = from[i];
+  __syncthreads();
+
+  const int codes = 32 / planes;
+  const int words = words_of(headSize, planes);
+  const int most = (1 << planes) - 1;
+  for (int t = threadIdx.x; t < tokens; t += kScoreThreads) {
+    const int token = firstToken + t;
+    const float step = bf16_to_float(target.steps[token]);
+    for (int first = 0; first < group; first += kQueries) {
+      float sums[kQueries] = {};
+      for (int w = 0; w < words; w++) {
+        uint32 word = static_cast<uint32>(target.bits[word_at(token, w, words)]);
+        const int count = min(codes, headSize - w * codes);
+        if (count == codes) word ^= 0x80000000u;
+        const float* q = queries + first * headSize + w * codes;
+#pragma unroll 4
+        for (int i = 0; i < count; i++) {
+          const float code = static_cast<float>(2 * static_cast<int>(word & most) - most);
+          word >>= planes;
+#pragma unroll
+          for (int g = 0; g < kQueries; g++) {
+            if (first + g < group) sums[g] = fmaf(q[g * headSize + i], code, sums[g]);
+          }
+        }
+      }
+#pragma unroll
+      for (int g = 0; g < kQueries; g++) {
+        if (first + g < group) {
+          scores[(first + g) * tokens + t] = token < start ? -infinity() : sums[g] * step;
+        }
+      }
+    }
+  }
+  __syncthreads();
+  const int lane = threadIdx.x % kWarp;
+  for (int g = threadIdx.x / kWarp; g < group; g += kScoreThreads / kWarp) {
+    float* own = scores + g * tokens;
+    float largest = -infinity();
+    for (int t = lane; t < tokens; t += kWarp) largest = fmaxf(largest, own[t]);
+    largest = warp_max(largest);
+    float sum = 0;
+    for (int t = lane; t < tokens; t += kWarp) {
+      own[t] = part_weight(own[t], largest);
+      sum += own[t];
+    }
+    sum = warp_sum(sum);
+    if (lane == 0) {
+      float2* states = reinterpret_cast<float2*>(partStates);
+      states[static_cast<size_t>(blockIdx.x) * group + g] = make_float2(largest, sum);
+    }
+  }
+  __syncthreads();
+  const int pages = part.z - part.y;
+  for (int i = threadIdx.x; i < pages * group; i += kScoreThreads) {
+    const float* own = scores + i % group * tokens + i / group * pageTokens;
+    float sum = 0;
+    for (int t = 0; t < pageTokens; t++) sum += own[t];
+    pageSums[static_cast<size_t>(part.w) * group + i] = sum;
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(kScoreThreads)
+    merge_sketches(int queryHeads, int kvHeads, const int4* parts, const int2* headParts,
+                   const int* massOffsets, const float* partStates, const float* pageSums,
+                   float* mass) {
+  constexpr int kMostGroup = 64;
+  __shared__ float largests[kMostGroup];
+  __shared__ float inverses[kMostGroup];
+  const int group = queryHeads / kvHeads;
+  const int2 own = headParts[blockIdx.x];
+  if (own.y == 0) return;
+  const float2* states =
+      reinterpret_cast<const float2*>(partStates) + static_cast<size_t>(own.x) * group;
+  const int lane = threadIdx.x % kWarp;
+  for (int g = threadIdx.x / kWarp; g < group; g += kScoreThreads / kWarp) {
+    float largest = -infinity();
+    for (int i = lane; i < own.y; i += kWarp) largest = fmaxf(largest, states[i * group + g].x);
+    largest = warp_max(largest);
+    float total = 0;
+    for (int i = lane; i < own.y; i += kWarp) {
+      const float2 state = states[i * group + g];
+      total += state.y * part_weight(state.x, largest);
+    }
+    total = warp_sum(total);
+    if (lane == 0) {
+      largests[g] = largest;
+      inverses[g] = total > 0 ? 1.f / total : 0.f;
+    }
+  }
+  __syncthreads();
+  float* target = mass + massOffsets[blockIdx.x];
+  for (int i = 0; i < own.y; i++) {
+    const int4 part = parts[own.x + i];
+    for (int page = part.y + threadIdx.x; page < part.z; page += kScoreThreads) {
+      const float* sums = pageSums + (static_cast<size_t>(part.w) + page - part.y) * group;
+      float total = 0;
+      for (int g = 0; g < group; g++) {
+        const float weight = part_weight(states[i * group + g].x, largests[g]) * inverses[g];
+        total = fmaf(sums[g], weight, total);
+      }
+      target[page] = total / group;
+    }
+  }
+}

@@ -1,0 +1,151 @@
+package dev.kvfreeze.device.cpu;
+
+import dev.kvfreeze.device.PageLayout;
+import dev.kvfreeze.model.ModelSpec;
+import dev.kvfreeze.model.tensor.TensorType;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Set;
+import java.util.stream.Collectors;
+
+/**
+ * Watches one device for kernels that the JVM compiled badly: a {@link KernelSelfCheck} at the
+ * start, and again and again the bytes that the threads of real decode steps allocate, since a
+ * kernel can turn bad later than the check. Engine thread only, but for {@link #verdict}.
+ */
+final class KernelWatch {
+  /** For all operations together; what is not compiled by then is judged by the decode steps. */
+  private static final long START_MILLIS = 800;
+
+  /** Decode products until all kernels must be compiled, some hundred steps of a small model. */
+  private static final int WARM_PRODUCTS = 40_000;
+
+  private static final int WINDOW_PRODUCTS = 10_000;
+  private static final int PRODUCTS_BETWEEN_WINDOWS = 200_000;
+
+  /**
+   * Of a decode product and all that follows until the next; boxes of a kernel are many times it.
+   */
+  private static final long ALLOWED_BYTES_PER_PRODUCT = 2048;
+
+  /** The engine's own thread makes lists and rows besides, so that it may allocate more. */
+  private static final long ALLOWED_BYTES_ALONE = 16_384;
+
+  private static final String REMEDY =
+      "Results are right, but slow. Start the JVM again; if it lasts, see that the C2 compiler is on"
+          + " (no -Xint, no -XX:TieredStopAtLevel) and the code cache large enough"
+          + " (-XX:ReservedCodeCacheSize=240m), or take another Java version: 17 and 25 are measured.";
+
+  private static final System.Logger LOGGER = System.getLogger(KernelWatch.class.getName());
+
+  private final KernelProvider provider;
+  private final WorkerPool pool;
+  private final Set<TensorType> types = EnumSet.noneOf(TensorType.class);
+  private ModelSpec spec;
+  private PageLayout layout;
+  private int sketchPlanes;
+  private int untilWindow = WARM_PRODUCTS;
+  private int leftInWindow;
+  private long bytesBefore;
+  private volatile String verdict;
+
+  KernelWatch(KernelProvider provider, WorkerPool pool) {
+    this.provider = provider;
+    this.pool = pool;
+    this.verdict = vectors() ? "not checked yet" : "good: scalar kernels need no check";
+  }
+
+  private boolean vectors() {
+    return !provider.name().equals("scalar");
+  }
+
+  /** A matrix of this type is on the device. */
+  void uses(TensorType type) {
+    types.add(type);
+  }
+
+  /** Begins with {@code good}, or names the kernels and the remedy; any thread. */
+  String verdict() {
+    return verdict;
+  }
+
+  /** Checks every operation of the model for a moment. */
+  void start(ModelSpec spec, PageLayout layout, int sketchPlanes) {
+    this.spec = spec;
+    this.layout = layout;
+    this.sketchPlanes = sketchPlanes;
+    if (!vectors()) {
+      return;
+    }
+    List<KernelSelfCheck.Finding> pending = boxed(START_MILLIS);
+    verdict =
+        pending.isEmpty()
+            ? "good"
+            : "good so far, not compiled within "
+                + START_MILLIS
+                + " ms: "
+                + pending.stream().map(f -> f.kernel()).collect(Collectors.joining(", "));
+    LOGGER.log(System.Logger.Level.DEBUG, "Kernels at the start: " + verdict);
+  }
+
+  private List<KernelSelfCheck.Finding> boxed(long limitMillis) {
+    try (KernelCandidates candidates = new KernelCandidates(provider)) {
+      candidates
+          .products(types)
+          .attention(spec.layers().get(0).attention(), layout)
+          .elementwise(spec.activation(), spec.layers().get(0).rope());
+      if (sketchPlanes > 0) {
+        candidates.sketches(spec.layers().get(0).attention(), layout, sketchPlanes);
+      }
+      return KernelSelfCheck.run(candidates.all(), limitMillis).stream()
+          .filter(KernelSelfCheck.Finding::boxed)
+          .toList();
+    }
+  }
+
+  /** One more decode product was computed. Costs a subtraction, but for the ends of a window. */
+  void decodeProduct() {
+    if (leftInWindow > 0) {
+      if (--leftInWindow == 0) {
+        judge((allocatedBytes() - bytesBefore) / WINDOW_PRODUCTS);
+        untilWindow = PRODUCTS_BETWEEN_WINDOWS;
+      }
+    } else if (--untilWindow == 0) {
+      bytesBefore = allocatedBytes();
+      leftInWindow = WINDOW_PRODUCTS;
+    }
+  }
+
+  private long allocatedBytes() {
+    return pool.threads() > 1
+        ? pool.allocatedBytes()
+        : KernelSelfCheck.allocatedBytes(Thread.currentThread().getId());
+  }
+
+  void judge(long bytesPerProduct) {
+    if (!vectors() || spec == null) {
+      return;
+    }
+    long allowed = pool.threads() > 1 ? ALLOWED_BYTES_PER_PRODUCT : ALLOWED_BYTES_ALONE;
+    if (bytesPerProduct <= allowed) {
+      verdict = "good";
+      return;
+    }
+    List<String> names = new ArrayList<>();
+    // By now they are compiled, well or badly: a moment of each is enough.
+    boxed(START_MILLIS).forEach(finding -> names.add(finding.toString()));
+    String before = verdict;
+    verdict =
+        String.format(
+            Locale.ROOT,
+            "compiled badly: decode allocates %,d bytes a product; %s. %s",
+            bytesPerProduct,
+            names.isEmpty() ? "which kernel does is not known" : String.join(", ", names),
+            REMEDY);
+    if (before.startsWith("good")) {
+      LOGGER.log(System.Logger.Level.WARNING, "Kernels were " + verdict);
+    }
+  }
+}

@@ -1,0 +1,129 @@
+package dev.kvfreeze.device.cpu;
+
+import dev.kvfreeze.device.KeySketches;
+import dev.kvfreeze.model.Rope;
+
+/**
+ * The centre of a head's keys over one page: what is subtracted from the key of each token, and the
+ * mean of which it is made. With a rope it turns with the position.
+ */
+final class KeyCentre {
+  private final int headSize;
+  private final int pageTokens;
+  private final Rope rope;
+  private final PairRotation rotation;
+
+  /** {@code [token of the page][pair]}. */
+  private final float[] cosines;
+
+  private final float[] sines;
+
+  private KeyCentre(KeySketches sketches) {
+    this.headSize = sketches.headSize();
+    this.pageTokens = sketches.pageTokens();
+    this.rope = sketches.rope();
+    this.rotation = rope == null ? null : new PairRotation(rope);
+    int pairs = rope == null ? 0 : rotation.pairs();
+    this.cosines = new float[pageTokens * pairs];
+    this.sines = new float[pageTokens * pairs];
+    for (int t = 0; t < pageTokens; t++) {
+      for (int pair = 0; pair < pairs; pair++) {
+        double angle = (double) t * rotation.frequency(pair);
+        cosines[t * pairs + pair] = (float) Math.cos(angle);
+        sines[t * pairs + pair] = (float) Math.sin(angle);
+      }
+    }
+  }
+
+  /** {@code last} if it fits the sketches, else a new one. */
+  static KeyCentre of(KeySketches sketches, KeyCentre last) {
+    boolean fits =
+        last != null
+            && last.headSize == sketches.headSize()
+            && last.pageTokens == sketches.pageTokens()
+            && last.rope == sketches.rope();
+    return fits ? last : new KeyCentre(sketches);
+  }
+
+  /**
+   * Adds a page's keys, turned back to position 0, to {@code sums}.
+   *
+   * @param panel {@code [dimension][stride]}: the keys transposed
+   */
+  void addPage(float[] panel, int stride, int page, double[] sums) {
+    float[] sum = new float[headSize];
+    for (int d = 0; d < headSize; d++) {
+      for (int t = 0; t < pageTokens; t++) {
+        sum[d] += panel[d * stride + t];
+      }
+    }
+    if (rotation != null) {
+      addPairs(panel, stride, sum);
+      float[] turned = new float[headSize];
+      rotation.turn(sum, -page * pageTokens, turned, headSize);
+      sum = turned;
+    }
+    for (int d = 0; d < headSize; d++) {
+      sums[d] += sum[d];
+    }
+  }
+
+  /** Of the rotated dimensions, the sums of the keys turned back to the page's first position. */
+  private void addPairs(float[] panel, int stride, float[] sum) {
+    int pairs = rotation.pairs();
+    for (int pair = 0; pair < pairs; pair++) {
+      int first = rotation.first(pair);
+      int second = rotation.second(pair);
+      float a = 0;
+      float b = 0;
+      for (int t = 0; t < pageTokens; t++) {
+        float cosine = cosines[t * pairs + pair];
+        float sine = sines[t * pairs + pair];
+        float x = panel[first * stride + t];
+        float y = panel[second * stride + t];
+        a += x * cosine + y * sine;
+        b += y * cosine - x * sine;
+      }
+      sum[first] = a;
+      sum[second] = b;
+    }
+  }
+
+  /**
+   * Subtracts the centre from a page's keys.
+   *
+   * @param panel {@code [dimension][stride]}: the keys transposed
+   * @param keys out: {@code [token][headSize]}
+   */
+  void subtract(float[] centre, float[] panel, int stride, int page, float[] keys) {
+    float[] here = centre;
+    if (rotation != null) {
+      here = new float[headSize];
+      rotation.turn(centre, page * pageTokens, here, headSize);
+    }
+    for (int t = 0; t < pageTokens; t++) {
+      for (int d = 0; d < headSize; d++) {
+        keys[t * headSize + d] = panel[d * stride + t] - here[d];
+      }
+    }
+    if (rotation != null) {
+      subtractPairs(here, panel, stride, keys);
+    }
+  }
+
+  private void subtractPairs(float[] here, float[] panel, int stride, float[] keys) {
+    int pairs = rotation.pairs();
+    for (int t = 0; t < pageTokens; t++) {
+      for (int pair = 0; pair < pairs; pair++) {
+        int first = rotation.first(pair);
+        int second = rotation.second(pair);
+        float cosine = cosines[t * pairs + pair];
+        float sine = sines[t * pairs + pair];
+        keys[t * headSize + first] =
+            panel[first * stride + t] - (here[first] * cosine - here[second] * sine);
+        keys[t * headSize + second] =
+            panel[second * stride + t] - (here[second] * cosine + here[first] * sine);
+      }
+    }
+  }
+}

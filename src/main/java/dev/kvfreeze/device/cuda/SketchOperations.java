@@ -1,0 +1,265 @@
+package dev.kvfreeze.device.cuda;
+
+import dev.kvfreeze.device.KeyRotation;
+import dev.kvfreeze.device.KeySketches;
+import dev.kvfreeze.device.SketchSegment;
+import dev.kvfreeze.device.SketchedPage;
+import dev.kvfreeze.model.AttentionShape;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
+import java.nio.IntBuffer;
+import java.nio.LongBuffer;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/** Makes sketches of keys and scores queries against them. */
+final class SketchOperations {
+  private static final int PART_TOKENS = 2048;
+
+  private final GpuWork work;
+  private final Scratch scratch;
+
+  /** By head size: the rotation in device memory. */
+  private final Map<Integer, Long> rotations = new HashMap<>();
+
+  SketchOperations(GpuWork work, Scratch scratch) {
+    this.work = work;
+    this.scratch = scratch;
+  }
+
+  /** Takes memory for a head size; before the pool takes the rest. */
+  long rotation(int headSize) {
+    return rotations.computeIfAbsent(headSize, this::upload);
+  }
+
+  private long upload(int headSize) {
+    long address = work.memory.take("key rotation", 4L * headSize * headSize);
+    PinnedMemory pinned = work.driver.allocatePinned(4L * headSize * headSize);
+    FloatBuffer values = pinned.view().asFloatBuffer();
+    for (double[] row : KeyRotation.orthonormal(headSize)) {
+      for (double value : row) {
+        values.put((float) value);
+      }
+    }
+    work.driver.copy(address, pinned.address(), pinned.bytes(), work.computeStream);
+    work.driver.synchronize(work.computeStream);
+    work.driver.free(pinned);
+    return address;
+  }
+
+  /** See {@link dev.kvfreeze.device.Device#sketchKeys}. */
+  void sketch(CudaPageMemory memory, List<SketchedPage> pages) {
+    if (pages.isEmpty()) {
+      return;
+    }
+    int batch = 0;
+    Map<CudaKeySketches, Integer> targets = new LinkedHashMap<>();
+    for (SketchedPage page : pages) {
+      targets.putIfAbsent((CudaKeySketches) page.target(), targets.size());
+      batch = Math.max(batch, memory.moves().batchOf(page.slot()));
+    }
+    if (memory.moves().mustWait(batch)) {
+      work.flush();
+      memory.moves().awaitBatch(batch);
+    }
+    CudaKeySketches any = (CudaKeySketches) pages.get(0).target();
+    work.tables.prepare(32L * targets.size() + 8 + 20L * pages.size(), 4);
+    PassTables.Table targetTable = targetTable(targets);
+    PassTables.Table jobs = work.tables.ints(4L * pages.size());
+    IntBuffer jobInts = jobs.ints();
+    for (SketchedPage page : pages) {
+      jobInts.put(targets.get((CudaKeySketches) page.target())).put(page.page());
+      jobInts.put(page.slot()).put(0);
+    }
+    makeCentres(memory, pages, targets, targetTable.address());
+    work.launchShared(
+        "sketch_keys",
+        pages.size(),
+        1,
+        1,
+        128,
+        8L * any.headSize() * 4,
+        memory.poolAddress(),
+        any.pageTokens(),
+        any.headSize(),
+        any.planes(),
+        rotation(any.headSize()),
+        targetTable.address(),
+        jobs.address());
+    for (SketchedPage page : pages) {
+      page.target().pages = Math.max(page.target().pages, page.page() + 1);
+    }
+  }
+
+  private PassTables.Table targetTable(Map<CudaKeySketches, Integer> targets) {
+    PassTables.Table table = work.tables.table(24L * targets.size());
+    LongBuffer addresses = table.content().asLongBuffer();
+    for (CudaKeySketches target : targets.keySet()) {
+      put(addresses, target);
+    }
+    return table;
+  }
+
+  private static void put(LongBuffer addresses, CudaKeySketches target) {
+    addresses.put(target.bitsAddress()).put(target.stepsAddress()).put(target.centreAddress());
+  }
+
+  private void makeCentres(
+      CudaPageMemory memory,
+      List<SketchedPage> pages,
+      Map<CudaKeySketches, Integer> targets,
+      long targetTable) {
+    Map<CudaKeySketches, int[]> slots = new LinkedHashMap<>();
+    int total = 0;
+    for (SketchedPage page : pages) {
+      CudaKeySketches target = (CudaKeySketches) page.target();
+      if (!target.hasCentre()) {
+        int[] known = slots.getOrDefault(target, new int[0]);
+        int[] longer = Arrays.copyOf(known, known.length + 1);
+        longer[known.length] = page.slot();
+        slots.put(target, longer);
+        total++;
+      }
+    }
+    if (slots.isEmpty()) {
+      return;
+    }
+    PassTables.Table ranges = work.tables.ints(2L * (slots.size() + 1));
+    PassTables.Table slotTable = work.tables.ints(total);
+    IntBuffer rangeInts = ranges.ints();
+    IntBuffer slotInts = slotTable.ints();
+    int filled = 0;
+    for (Map.Entry<CudaKeySketches, int[]> entry : slots.entrySet()) {
+      rangeInts.put(targets.get(entry.getKey())).put(filled);
+      slotInts.put(entry.getValue());
+      filled += entry.getValue().length;
+      entry.getKey().centreMade();
+    }
+    rangeInts.put(0).put(filled);
+    CudaKeySketches any = slots.keySet().iterator().next();
+    work.launch(
+        "sketch_centre",
+        slots.size(),
+        1,
+        1,
+        256,
+        memory.poolAddress(),
+        any.pageTokens(),
+        any.headSize(),
+        targetTable,
+        ranges.address(),
+        slotTable.address());
+  }
+
+  /** See {@link dev.kvfreeze.device.Device#scoreSketches}. */
+  void score(CudaActivations queries, AttentionShape shape, List<SketchSegment> segments) {
+    if (segments.isEmpty()) {
+      return;
+    }
+    SketchParts parts = SketchParts.of(shape, segments, PART_TOKENS);
+    if (parts.count() == 0) {
+      clear(segments);
+      return;
+    }
+    KeySketches any = segments.get(0).heads()[0];
+    int heads = segments.size() * shape.kvHeads();
+    int group = shape.groupSize();
+    work.tables.prepare(24L * heads + 16L * parts.count() + 28L * segments.size() + 12L * heads, 6);
+    PassTables.Table targetTable = work.tables.table(24L * heads);
+    PassTables.Table rows = work.tables.ints(segments.size());
+    PassTables.Table positions = work.tables.ints(4L * segments.size());
+    PassTables.Table partTable = work.tables.ints(4L * parts.count());
+    PassTables.Table headParts = work.tables.ints(2L * heads);
+    PassTables.Table offsets = work.tables.ints(heads);
+    LongBuffer addresses = targetTable.content().asLongBuffer();
+    IntBuffer rowInts = rows.ints();
+    IntBuffer positionInts = positions.ints();
+    for (SketchSegment segment : segments) {
+      rowInts.put(segment.row());
+      positionInts.put(segment.position()).put(0).put(0).put(0);
+      for (KeySketches sketches : segment.heads()) {
+        put(addresses, (CudaKeySketches) sketches);
+      }
+    }
+    parts.fill(partTable.ints(), headParts.ints(), offsets.ints());
+    scratch.begin();
+    long rotated = scratch.take("queries", 4L * segments.size() * shape.heads() * shape.headSize());
+    long states = scratch.take("scores", 8L * parts.count() * group);
+    long sums = scratch.take("scores", 4L * parts.pages() * group);
+    long mass = scratch.take("scores", 4L * parts.massPages());
+    work.launchShared(
+        "rotate_queries",
+        shape.heads(),
+        segments.size(),
+        1,
+        128,
+        4L * shape.headSize(),
+        queries.address(),
+        shape.heads(),
+        shape.headSize(),
+        shape.scale(),
+        rotation(shape.headSize()),
+        rows.address(),
+        rotated);
+    int partTokens = (parts.mostTokens() + 63) / 64 * 64 + 64;
+    work.launchShared(
+        "score_sketches",
+        parts.count(),
+        1,
+        1,
+        256,
+        4L * (group * shape.headSize() + group * partTokens + group),
+        rotated,
+        shape.heads(),
+        shape.kvHeads(),
+        shape.headSize(),
+        any.planes(),
+        any.pageTokens(),
+        shape.window(),
+        targetTable.address(),
+        positions.address(),
+        partTable.address(),
+        states,
+        sums);
+    work.launch(
+        "merge_sketches",
+        heads,
+        1,
+        1,
+        256,
+        shape.heads(),
+        shape.kvHeads(),
+        partTable.address(),
+        headParts.address(),
+        offsets.address(),
+        states,
+        sums,
+        mass);
+    fill(segments, parts, work.read(mass, Math.toIntExact(4L * parts.massPages())));
+  }
+
+  private static void clear(List<SketchSegment> segments) {
+    for (SketchSegment segment : segments) {
+      for (KeySketches sketches : segment.heads()) {
+        Arrays.fill(sketches.mass, 0, sketches.pages, 0);
+      }
+    }
+  }
+
+  private static void fill(List<SketchSegment> segments, SketchParts parts, ByteBuffer bytes) {
+    FloatBuffer mass = bytes.order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer();
+    int head = 0;
+    for (SketchSegment segment : segments) {
+      for (KeySketches sketches : segment.heads()) {
+        int first = Math.min(parts.firstPage(head), sketches.pages);
+        Arrays.fill(sketches.mass, 0, first, 0);
+        mass.get(parts.massOffset(head) + first, sketches.mass, first, sketches.pages - first);
+        head++;
+      }
+    }
+  }
+}

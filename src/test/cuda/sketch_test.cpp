@@ -1,0 +1,192 @@
+#include "testing.h"
+
+using namespace testing;
+
+namespace {
+/// Sketches of one KV head.
+struct Sketch {
+  Array<int> bits;
+  Array<uint16_t> steps;
+  Array<float> centre;
+};
+
+/// A random orthogonal matrix (Gram-Schmidt).
+std::vector<float> rotation_of(int size, Random& random) {
+  std::vector<std::vector<double>> rows(size, std::vector<double>(size));
+  for (int i = 0; i < size; i++) {
+    for (double& value : rows[i]) value = random.normal();
+    for (int pass = 0; pass < 2; pass++)
+      for (int k = 0; k < i; k++) {
+        double dot = 0;
+        for (int j = 0; j < size; j++) dot += rows[i][j] * rows[k][j];
+        for (int j = 0; j < size; j++) rows[i][j] -= dot * rows[k][j];
+      }
+    double norm = 0;
+    for (double value : rows[i]) norm += value * value;
+    for (double& value : rows[i]) value /= std::sqrt(norm);
+  }
+  std::vector<float> flat;
+  for (const auto& row : rows) flat.insert(flat.end(), row.begin(), row.end());
+  return flat;
+}
+
+int code_of(const Sketch& s, int token, int d, int planes, int words) {
+  const int codes = 32 / planes, place = d % codes * planes;
+  const uint32_t word = s.bits[(token / 64 * words + d / codes) * 64 + token % 64];
+  const int code = word >> place & ((1 << planes) - 1);
+  return place + planes == 32 ? code ^ 1 << (planes - 1) : code;
+}
+
+void check(int headSize, int pageTokens, int planes, int group, int window, Random& random) {
+  const int kvHeads = 2, pages = 300 / pageTokens + 3, tokens = pages * pageTokens;
+  const int codes = 32 / planes, words = divide_up(headSize, codes);
+  const std::string what = text("head size %d, pages of %d, %d planes, group %d, window %d",
+                                headSize, pageTokens, planes, group, window);
+  const auto rotation = rotation_of(headSize, random);
+  std::vector<uint16_t> pool(size_t(kvHeads) * pages * 2 * pageTokens * headSize);
+  for (uint16_t& bits : pool) bits = bf16_bits(0.5f + random.normal());
+  const auto key = [&](int slot, int t, int d) {
+    return bf16_value(pool[(size_t(slot) * 2 * pageTokens + t) * headSize + d]);
+  };
+  std::vector<Sketch> sketches;
+  std::vector<uint64_t> targets;
+  std::vector<int> ranges, slots, jobs;
+  const int centred = std::min(pages, 5);
+  for (int head = 0; head < kvHeads; head++) {
+    sketches.push_back({Array<int>(divide_up(tokens, 64) * 64 * words),
+                        Array<uint16_t>(divide_up(tokens, 64) * 64), Array<float>(headSize)});
+    targets.push_back(reinterpret_cast<uint64_t>(sketches[head].bits.data));
+    targets.push_back(reinterpret_cast<uint64_t>(sketches[head].steps.data));
+    targets.push_back(reinterpret_cast<uint64_t>(sketches[head].centre.data));
+    ranges.insert(ranges.end(), {head, int(slots.size())});
+    for (int p = 0; p < pages; p++) {
+      const int slot = (p * 7 % pages) * kvHeads + head;
+      if (p < centred) slots.push_back(slot);
+      jobs.insert(jobs.end(), {head, p, pages % 7 == 0 ? p * kvHeads + head : slot, 0});
+    }
+  }
+  if (pages % 7 == 0) return;  // the slots would not be a permutation
+  ranges.insert(ranges.end(), {0, int(slots.size())});
+  Array<uint16_t> poolArray(pool);
+  Array<uint64_t> targetArray(targets);
+  Array<int> rangeArray(ranges), slotArray(slots), jobArray(jobs);
+  Array<float> rotationArray(rotation);
+  launch("sketch_centre", grid(kvHeads), 256, 0, poolArray.data, pageTokens, headSize,
+         targetArray.data, rangeArray.data, slotArray.data);
+  launch("sketch_keys", grid(int(jobs.size()) / 4), 128, 8 * headSize * 4, poolArray.data,
+         pageTokens, headSize, planes, rotationArray.data, targetArray.data, jobArray.data);
+  for (int head = 0; head < kvHeads; head++) {
+    std::vector<float> centre(headSize);
+    for (int d = 0; d < headSize; d++) {
+      double sum = 0;
+      for (int p = 0; p < centred; p++)
+        for (int t = 0; t < pageTokens; t++) sum += key(slots[head * centred + p], t, d);
+      centre[d] = sum / (centred * pageTokens);
+    }
+    expect_close(what + ": centre", sketches[head].centre, centre, 1e-5);
+    for (int p = 0; p < pages; p++)
+      for (int t = 0; t < pageTokens; t++) {
+        const int slot = jobs[4 * (head * pages + p) + 2], token = p * pageTokens + t;
+        std::vector<double> turned(headSize);
+        double square = 0;
+        for (int i = 0; i < headSize; i++) {
+          for (int j = 0; j < headSize; j++) {
+            turned[i] += rotation[i * headSize + j] * (double(key(slot, t, j)) - centre[j]);
+          }
+          square += turned[i] * turned[i];
+        }
+        const double outer = planes == 1 ? 1e30 : 2 * 0.4979 * std::sqrt(square / headSize);
+        const int most = (1 << planes) - 1;
+        double product = 0;
+        for (int i = 0; i < headSize; i++) {
+          const int found = code_of(sketches[head], token, i, planes, words);
+          int code = (turned[i] >= 0 ? most + 1 : most - 1) / 2;
+          if (turned[i] > outer) code = most;
+          if (turned[i] < -outer) code = 0;
+          // A number beside a threshold may fall on either side.
+          const bool beside =
+              std::fabs(turned[i]) < 1e-4 || std::fabs(std::fabs(turned[i]) - outer) < 1e-4;
+          expect(what + text(": code of token %d, dimension %d", token, i),
+                 found == code || beside);
+          product += turned[i] * (2 * found - most);
+        }
+        const std::vector<float> step = {float(square / product)};
+        const float found = bf16_value(sketches[head].steps[token]);
+        expect_close(what + ": step", &found, step, 5e-3);
+      }
+  }
+
+  const int queryHeads = kvHeads * group, position = tokens + 3, row = 2;
+  const auto query = random.normals((row + 1) * queryHeads * headSize);
+  Array<float> queries(query), rotated(queryHeads * headSize);
+  Array<int> rows(std::vector<int>{row});
+  const float scale = 1 / std::sqrt(float(headSize));
+  launch("rotate_queries", grid(queryHeads, 1), 128, headSize * 4, queries.data, queryHeads,
+         headSize, scale, rotationArray.data, rows.data, rotated.data);
+  std::vector<int> parts, headParts, offsets;
+  const int partPages = std::max(1, 96 / pageTokens);
+  int entries = 0;
+  for (int head = 0; head < kvHeads; head++) {
+    const int first = window > 0 ? std::max(0, position - window + 1) / pageTokens : 0;
+    headParts.push_back(int(parts.size()) / 4);
+    for (int from = first; from < pages; from += partPages) {
+      const int to = std::min(pages, from + partPages);
+      parts.insert(parts.end(), {head, from, to, entries});
+      entries += to - from;
+    }
+    headParts.push_back(int(parts.size()) / 4 - headParts.back());
+    offsets.push_back(head * (pages + 5));
+  }
+  const int count = int(parts.size()) / 4;
+  Array<int> partArray(parts), headPartArray(headParts), offsetArray(offsets),
+      segment(std::vector<int>{position, 0, 0, 0});
+  Array<float> states(count * group * 2), sums(entries * group), mass(kvHeads * (pages + 5));
+  for (size_t i = 0; i < mass.count; i++) mass[i] = 0;
+  const int partTokens = divide_up(partPages * pageTokens, 64) * 64 + 64;
+  launch("score_sketches", grid(count), 256, 4 * (group * headSize + group * partTokens + group),
+         rotated.data, queryHeads, kvHeads, headSize, planes, pageTokens, window, targetArray.data,
+         segment.data, partArray.data, states.data, sums.data);
+  launch("merge_sketches", grid(kvHeads), 256, 0, queryHeads, kvHeads, partArray.data,
+         headPartArray.data, offsetArray.data, states.data, sums.data, mass.data);
+  std::vector<float> expected(mass.count);
+  for (int q = 0; q < queryHeads; q++) {
+    const Sketch& s = sketches[q / group];
+    std::vector<double> turned(headSize), scores;
+    for (int i = 0; i < headSize; i++)
+      for (int j = 0; j < headSize; j++) {
+        turned[i] += double(rotation[i * headSize + j]) * scale *
+                     query[(row * queryHeads + q) * headSize + j];
+      }
+    double largest = -1e30, total = 0;
+    for (int token = 0; token < tokens; token++) {
+      double score = 0;
+      for (int i = 0; i < headSize; i++) {
+        score += turned[i] * (2 * code_of(s, token, i, planes, words) - ((1 << planes) - 1));
+      }
+      const bool visible = window <= 0 || token > position - window;
+      scores.push_back(visible ? score * bf16_value(s.steps[token]) : -INFINITY);
+      largest = std::max(largest, scores.back());
+    }
+    for (double score : scores) total += std::exp(score - largest);
+    for (int token = 0; token < tokens; token++) {
+      expected[offsets[q / group] + token / pageTokens] +=
+          std::exp(scores[token] - largest) / total / group;
+    }
+  }
+  expect_close(what + ": mass", mass, expected, 1e-4);
+}
+}  // namespace
+
+KERNEL_TEST(sketches_are_made_and_scored) {
+  Random random(50);
+  for (int headSize : {64, 80, 96, 128, 256}) {
+    for (int planes : {1, 2}) {
+      const int pageTokens = headSize == 96 ? 1 : headSize == 128 ? 16 : headSize == 256 ? 32 : 8;
+      check(headSize, pageTokens, planes,
+            headSize == 64   ? 3
+            : headSize == 80 ? 1
+                             : 7,
+            headSize == 80 ? 50 : 0, random);
+    }
+  }
+}

@@ -1,0 +1,71 @@
+package dev.kvfreeze.device.cpu;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.kvfreeze.device.KvFormat;
+import dev.kvfreeze.device.PageLayout;
+import dev.kvfreeze.model.AttentionShape;
+import dev.kvfreeze.model.GateActivation;
+import dev.kvfreeze.model.ModelSpec;
+import dev.kvfreeze.model.Rope;
+import dev.kvfreeze.model.tensor.TensorType;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+class KernelWatchTest {
+  private static final ModelSpec SPEC =
+      new ModelSpec(
+          "llama",
+          8192,
+          576,
+          1536,
+          49152,
+          9,
+          3,
+          64,
+          1e-5f,
+          1,
+          GateActivation.SILU,
+          List.of(
+              new ModelSpec.LayerSpec(
+                  new AttentionShape(9, 3, 64, 0.125f, 0),
+                  new Rope(new float[32], Rope.Pairing.INTERLEAVED))),
+          new ModelSpec.Features(false, false, false, true));
+  private static final PageLayout LAYOUT = new PageLayout(64, 16, KvFormat.BF16);
+
+  @Test
+  void theStartIsGoodOrNamesWhatIsNotCompiledYet() {
+    try (WorkerPool pool = new WorkerPool(1)) {
+      KernelWatch watch = new KernelWatch(KernelProvider.vector(), pool);
+      watch.uses(TensorType.Q4_1);
+      assertThat(watch.verdict()).isEqualTo("not checked yet");
+      watch.start(SPEC, LAYOUT, 1);
+      assertThat(watch.verdict()).startsWith("good");
+    }
+  }
+
+  @Test
+  void decodeStepsThatAllocateAreReportedUntilTheyNoLongerDo() {
+    try (WorkerPool pool = new WorkerPool(2)) {
+      KernelWatch watch = new KernelWatch(KernelProvider.vector(), pool);
+      watch.uses(TensorType.Q4_1);
+      watch.start(SPEC, LAYOUT, 0);
+      watch.judge(1_000_000);
+      assertThat(watch.verdict())
+          .startsWith("compiled badly: decode allocates")
+          .contains("Start the JVM again");
+      watch.judge(100);
+      assertThat(watch.verdict()).isEqualTo("good");
+    }
+  }
+
+  @Test
+  void scalarKernelsNeedNoCheck() {
+    try (WorkerPool pool = new WorkerPool(1)) {
+      KernelWatch watch = new KernelWatch(KernelProvider.scalar(), pool);
+      watch.start(SPEC, LAYOUT, 1);
+      watch.judge(1_000_000);
+      assertThat(watch.verdict()).startsWith("good");
+    }
+  }
+}
