@@ -2,6 +2,7 @@
 // when a page fills, scored at each step for every token, frozen or not.
 #include "page_tables.cuh"
 #include "reduce.cuh"
+#include "turning.cuh"
 
 namespace {
 constexpr int kSketchThreads = 128;
@@ -9,7 +10,7 @@ constexpr int kSketchWarps = kSketchThreads / kWarp;
 constexpr int kCentreThreads = 256;
 constexpr int kScoreThreads = 256;
 /// Tokens whose codes lie together.
-constexpr int kBlockTokens = 64;
+constexpr int kBlockTokens = kTurnBlock;
 /// Dimensions a lane holds of the largest head.
 constexpr int kMostDims = 256 / kWarp;
 /// Queries scored at a time.
@@ -112,8 +113,10 @@ __device__ __forceinline__ float part_weight(float maximum, float largest) {
 
 extern "C" __global__ void __launch_bounds__(kCentreThreads)
     sketch_centre(const bf16* pool, int pageTokens, int headSize, const uint64* targets,
-                  const int2* ranges, const int* slots) {
+                  const int2* ranges, const int2* pages, const float2* turnBlocks,
+                  const float2* turnOffsets, int pairs, int halfSplit) {
   __shared__ float sums[kCentreThreads];
+  const Turns turns(turnBlocks, turnOffsets, pairs, halfSplit);
   const int2 range = ranges[blockIdx.x];
   const int limit = ranges[blockIdx.x + 1].y;
   const Target target(targets, range.x);
@@ -125,9 +128,11 @@ extern "C" __global__ void __launch_bounds__(kCentreThreads)
   float sum = 0;
   if (share < shares) {
     for (int token = share; token < tokens; token += shares) {
-      const int page = token / pageTokens;
-      sum += bf16_to_float(
-          key_at(pool, slots[range.y + page], token - page * pageTokens, pageTokens, headSize)[d]);
+      const int2 page = pages[range.y + token / pageTokens];
+      const int t = token % pageTokens;
+      const bf16* key = key_at(pool, page.x, t, pageTokens, headSize);
+      const auto read = [key](int i) { return bf16_to_float(key[i]); };
+      sum += turns.turned(read, d, page.y * pageTokens + t, -1);
     }
   }
   sums[threadIdx.x] = sum;
@@ -141,8 +146,10 @@ extern "C" __global__ void __launch_bounds__(kCentreThreads)
 
 extern "C" __global__ void __launch_bounds__(kSketchThreads)
     sketch_keys(const bf16* pool, int pageTokens, int headSize, int planes, const float* rotation,
-                const uint64* targets, const int4* jobs) {
+                const uint64* targets, const int4* jobs, const float2* turnBlocks,
+                const float2* turnOffsets, int pairs, int halfSplit) {
   DYNAMIC_SHARED(shared);
+  const Turns turns(turnBlocks, turnOffsets, pairs, halfSplit);
   float* keys = reinterpret_cast<float*>(shared);
   float* turned = keys + kSketchWarps * headSize;
   const int4 job = jobs[blockIdx.x];
@@ -154,8 +161,9 @@ extern "C" __global__ void __launch_bounds__(kSketchThreads)
     for (int i = threadIdx.x; i < count * headSize; i += kSketchThreads) {
       const int t = i / headSize;
       const int d = i - t * headSize;
-      keys[i] =
-          bf16_to_float(key_at(pool, job.z, first + t, pageTokens, headSize)[d]) - target.centre[d];
+      const auto centre = [&target](int j) { return target.centre[j]; };
+      keys[i] = bf16_to_float(key_at(pool, job.z, first + t, pageTokens, headSize)[d]) -
+                turns.turned(centre, d, job.y * pageTokens + first + t, 1);
     }
     __syncthreads();
     for (int i = threadIdx.x; i < count * headSize; i += kSketchThreads) {
@@ -169,41 +177,69 @@ extern "C" __global__ void __launch_bounds__(kSketchThreads)
   }
 }
 
+// Beside the rotated query: what it scores with the head's centre is a wave of the position for
+// each pair, in phase and in quadrature; and half the variance of its scores' errors for a step
+// of 1.
 extern "C" __global__ void __launch_bounds__(kSketchThreads)
-    rotate_queries(const float* queries, int queryHeads, int headSize, float scale,
-                   const float* rotation, const int* rows, float* rotatedQueries) {
+    rotate_queries(const float* queries, int queryHeads, int kvHeads, int headSize, float scale,
+                   float errorVariance, const float* rotation, const uint64* targets, int pairs,
+                   int halfSplit, const int* rows, float* rotatedQueries, float2* waves,
+                   float* excess) {
   DYNAMIC_SHARED(shared);
   float* query = reinterpret_cast<float*>(shared);
   const size_t from = (static_cast<size_t>(rows[blockIdx.y]) * queryHeads + blockIdx.x) * headSize;
-  const size_t to = (static_cast<size_t>(blockIdx.y) * queryHeads + blockIdx.x) * headSize;
+  const size_t to = static_cast<size_t>(blockIdx.y) * queryHeads + blockIdx.x;
   for (int d = threadIdx.x; d < headSize; d += kSketchThreads) query[d] = queries[from + d] * scale;
   __syncthreads();
   for (int i = threadIdx.x; i < headSize; i += kSketchThreads) {
-    rotatedQueries[to + i] = rotated(rotation, i, query, headSize);
+    rotatedQueries[to * headSize + i] = rotated(rotation, i, query, headSize);
+  }
+  const Turns turns(nullptr, nullptr, pairs, halfSplit);
+  const int head = blockIdx.x / (queryHeads / kvHeads);
+  const float* centre = Target(targets, blockIdx.y * kvHeads + head).centre;
+  // Null where nothing was sketched yet, and nothing is scored.
+  const int waveCount = centre == nullptr ? 0 : pairs;
+  for (int pair = threadIdx.x; pair < waveCount; pair += kSketchThreads) {
+    const int a = turns.first(pair);
+    const int b = turns.second(pair);
+    waves[to * pairs + pair] = make_float2(query[a] * centre[a] + query[b] * centre[b],
+                                           query[b] * centre[a] - query[a] * centre[b]);
+  }
+  if (threadIdx.x < kWarp) {
+    float square = 0;
+    for (int d = threadIdx.x; d < headSize; d += kWarp) square = fmaf(query[d], query[d], square);
+    square = warp_sum(square);
+    if (threadIdx.x == 0) excess[to] = square * errorVariance / 2;
   }
 }
 
 // A thread a token: neighbouring tokens' words are neighbours in memory. A code becomes a number
 // once for four queries, which are broadcast from shared memory.
 extern "C" __global__ void __launch_bounds__(kScoreThreads)
-    score_sketches(const float* rotatedQueries, int queryHeads, int kvHeads, int headSize,
-                   int planes, int pageTokens, int window, const uint64* targets,
-                   const int4* scoreSegments, const int4* parts, float* partStates,
-                   float* pageSums) {
+    score_sketches(const float* rotatedQueries, const float2* waves, const float* excess,
+                   int queryHeads, int kvHeads, int headSize, int planes, int pageTokens,
+                   int window, const float2* turnBlocks, const float2* turnOffsets, int pairs,
+                   const uint64* targets, const int4* scoreSegments, const int4* parts,
+                   float* partStates, float* pageSums) {
   DYNAMIC_SHARED(shared);
   const int4 part = parts[blockIdx.x];
   const Target target(targets, part.x);
+  // How dimensions are paired is in the waves.
+  const Turns turns(turnBlocks, turnOffsets, pairs, 0);
   const int group = queryHeads / kvHeads;
   const int segment = part.x / kvHeads;
   const int tokens = (part.z - part.y) * pageTokens;
   const int firstToken = part.y * pageTokens;
   const int start = window_start(scoreSegments[segment].x, window);
-  float* queries = reinterpret_cast<float*>(shared);
+  float2* groupWaves = reinterpret_cast<float2*>(shared);
+  float* queries = reinterpret_cast<float*>(groupWaves + group * pairs);
   float* scores = queries + group * headSize;
-  const float* from =
-      rotatedQueries +
-      (static_cast<size_t>(segment) * queryHeads + part.x % kvHeads * group) * headSize;
+  const size_t firstQuery = static_cast<size_t>(segment) * queryHeads + part.x % kvHeads * group;
+  const float* from = rotatedQueries + firstQuery * headSize;
   for (int i = threadIdx.x; i < group * headSize; i += kScoreThreads) queries[i] = from[i];
+  for (int i = threadIdx.x; i < group * pairs; i += kScoreThreads) {
+    groupWaves[i] = waves[firstQuery * pairs + i];
+  }
   __syncthreads();
 
   const int codes = 32 / planes;
@@ -231,8 +267,24 @@ extern "C" __global__ void __launch_bounds__(kScoreThreads)
       }
 #pragma unroll
       for (int g = 0; g < kQueries; g++) {
+        if (first + g < group) sums[g] = (sums[g] - excess[firstQuery + first + g] * step) * step;
+      }
+      const float2* wave = groupWaves + first * pairs;
+#pragma unroll 2
+      for (int pair = 0; pair < pairs; pair++) {
+        const float2 turn = turns.at(token, pair);
+#pragma unroll
+        for (int g = 0; g < kQueries; g++) {
+          if (first + g < group) {
+            const float2 own = wave[g * pairs + pair];
+            sums[g] = fmaf(own.x, turn.x, fmaf(own.y, turn.y, sums[g]));
+          }
+        }
+      }
+#pragma unroll
+      for (int g = 0; g < kQueries; g++) {
         if (first + g < group) {
-          scores[(first + g) * tokens + t] = token < start ? -infinity() : sums[g] * step;
+          scores[(first + g) * tokens + t] = token < start ? -infinity() : sums[g];
         }
       }
     }

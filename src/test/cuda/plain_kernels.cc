@@ -662,21 +662,59 @@ Target target(const u64 *targets, int index) {
           reinterpret_cast<float *>(targets[3 * index + 2])};
 }
 
+// How a RoPE turns: the kernels' tables, at a position whose angle is the sum of two.
+struct Turns {
+  const float *blocks, *offsets;
+  int pairs, half_split;
+
+  static Turns read(Arguments &a) {
+    auto *blocks = a.pointer<float>();
+    auto *offsets = a.pointer<float>();
+    int pairs = a.number(), half_split = a.number();
+    return {blocks, offsets, pairs, half_split};
+  }
+
+  void at(int position, int pair, double &cosine, double &sine) const {
+    const float *block = blocks + 2 * (static_cast<u64>(position / 64) * pairs + pair);
+    const float *offset = offsets + 2 * (pair * 64 + position % 64);
+    cosine = double(block[0]) * offset[0] - double(block[1]) * offset[1];
+    sine = double(block[1]) * offset[0] + double(block[0]) * offset[1];
+  }
+
+  // Turned by `position`, back where sign is -1.
+  void turn(std::vector<float> &x, int position, double sign) const {
+    for (int i = 0; i < pairs; i++) {
+      int first = half_split ? i : 2 * i;
+      int second = half_split ? i + pairs : 2 * i + 1;
+      double cosine, sine, p = x[first], q = x[second];
+      at(position, i, cosine, sine);
+      x[first] = static_cast<float>(p * cosine - sign * q * sine);
+      x[second] = static_cast<float>(q * cosine + sign * p * sine);
+    }
+  }
+};
+
 void sketch_centre(Grid grid, Arguments a) {
   auto *pool = a.pointer<u16>();
   int page_tokens = a.number(), size = a.number();
   auto *targets = a.pointer<u64>();
   auto *ranges = a.pointer<Int2>();
-  auto *slots = a.pointer<int>();
+  auto *centred = a.pointer<Int2>();
+  Turns turns = Turns::read(a);
   Pages p{nullptr, nullptr, nullptr, page_tokens, size, pool};
-  for (unsigned i = 0; i < grid.x; i++)
-    for (int d = 0; d < size; d++) {
-      double sum = 0;
-      for (int s = ranges[i].y; s < ranges[i + 1].y; s++)
-        for (int t = 0; t < page_tokens; t++) sum += bf16(p.key(slots[s], t)[d]);
-      target(targets, ranges[i].x).centre[d] =
-          static_cast<float>(sum / (static_cast<double>(ranges[i + 1].y - ranges[i].y) * page_tokens));
-    }
+  for (unsigned i = 0; i < grid.x; i++) {
+    std::vector<double> sums(size);
+    for (int s = ranges[i].y; s < ranges[i + 1].y; s++)
+      for (int t = 0; t < page_tokens; t++) {
+        std::vector<float> key(size);
+        for (int d = 0; d < size; d++) key[d] = bf16(p.key(centred[s].x, t)[d]);
+        turns.turn(key, centred[s].y * page_tokens + t, -1);
+        for (int d = 0; d < size; d++) sums[d] += key[d];
+      }
+    double tokens = static_cast<double>(ranges[i + 1].y - ranges[i].y) * page_tokens;
+    for (int d = 0; d < size; d++)
+      target(targets, ranges[i].x).centre[d] = static_cast<float>(sums[d] / tokens);
+  }
 }
 
 void sketch_keys(Grid grid, Arguments a) {
@@ -685,6 +723,7 @@ void sketch_keys(Grid grid, Arguments a) {
   auto *rotation = a.pointer<float>();
   auto *targets = a.pointer<u64>();
   auto *jobs = a.pointer<Int4>();
+  Turns turns = Turns::read(a);
   Pages p{nullptr, nullptr, nullptr, page_tokens, size, pool};
   int codes = 32 / planes;
   int words = (size + codes - 1) / codes;
@@ -694,17 +733,19 @@ void sketch_keys(Grid grid, Arguments a) {
     Target to = target(targets, jobs[i].x);
     for (int t = 0; t < page_tokens; t++) {
       const u16 *key = p.key(jobs[i].z, t);
+      int token = jobs[i].y * page_tokens + t;
+      std::vector<float> centre(to.centre, to.centre + size);
+      turns.turn(centre, token, 1);
       float square = 0;
       for (int d = 0; d < size; d++) {
         float sum = 0;
-        for (int j = 0; j < size; j++) sum += rotation[d * size + j] * (bf16(key[j]) - to.centre[j]);
+        for (int j = 0; j < size; j++) sum += rotation[d * size + j] * (bf16(key[j]) - centre[j]);
         rotated[d] = sum;
         square += sum * sum;
       }
       double half = planes == 1 ? INFINITY : 0.4979 * std::sqrt(square / size);
       float outer = static_cast<float>(std::min<double>(3.4e38, 2 * half));
       float product = 0;
-      int token = jobs[i].y * page_tokens + t;
       for (int first = 0; first < size; first += codes) {
         int count = std::min(codes, size - first);
         u32 word = 0;
@@ -726,23 +767,40 @@ void sketch_keys(Grid grid, Arguments a) {
 
 void rotate_queries(Grid grid, Arguments a) {
   auto *queries = a.pointer<float>();
-  int query_heads = a.number(), size = a.number();
-  float scale = a.real();
+  int query_heads = a.number(), kv_heads = a.number(), size = a.number();
+  float scale = a.real(), variance = a.real();
   auto *rotation = a.pointer<float>();
+  auto *targets = a.pointer<u64>();
+  int pairs = a.number(), half_split = a.number();
   auto *rows = a.pointer<int>();
   auto *rotated = a.pointer<float>();
+  auto *waves = a.pointer<float>();
+  auto *excess = a.pointer<float>();
   for (u64 r = 0; r < grid.y; r++)
-    for (int h = 0; h < query_heads; h++)
-      for (int d = 0; d < size; d++) {
-        const float *query = queries + (static_cast<u64>(rows[r]) * query_heads + h) * size;
-        rotated[(r * query_heads + h) * size + d] = scale * dot(rotation + d * size, query, size);
+    for (int h = 0; h < query_heads; h++) {
+      const float *query = queries + (static_cast<u64>(rows[r]) * query_heads + h) * size;
+      u64 to = r * query_heads + h;
+      for (int d = 0; d < size; d++) rotated[to * size + d] = scale * dot(rotation + d * size, query, size);
+      excess[to] = scale * scale * dot(query, query, size) * variance / 2;
+      const float *centre = target(targets, static_cast<int>(r) * kv_heads + h / (query_heads / kv_heads)).centre;
+      for (int i = 0; centre && i < pairs; i++) {
+        int first = half_split ? i : 2 * i;
+        int second = half_split ? i + pairs : 2 * i + 1;
+        waves[2 * (to * pairs + i)] = scale * (query[first] * centre[first] + query[second] * centre[second]);
+        waves[2 * (to * pairs + i) + 1] = scale * (query[second] * centre[first] - query[first] * centre[second]);
       }
+    }
 }
 
 void score_sketches(Grid grid, Arguments a) {
   auto *rotated = a.pointer<float>();
+  auto *waves = a.pointer<float>();
+  auto *excess = a.pointer<float>();
   int query_heads = a.number(), kv_heads = a.number(), size = a.number(), planes = a.number();
   int page_tokens = a.number(), window = a.number();
+  auto *turn_blocks = a.pointer<float>();
+  auto *turn_offsets = a.pointer<float>();
+  Turns turns{turn_blocks, turn_offsets, a.number(), 0};
   auto *targets = a.pointer<u64>();
   auto *segments = a.pointer<Int4>();
   auto *parts = a.pointer<Int4>();
@@ -760,8 +818,8 @@ void score_sketches(Grid grid, Arguments a) {
     int tokens = (part.z - part.y) * page_tokens;
     std::vector<float> scores(tokens);
     for (int g = 0; g < group; g++) {
-      const float *query =
-          rotated + (static_cast<u64>(segment) * query_heads + part.x % kv_heads * group + g) * size;
+      u64 index = static_cast<u64>(segment) * query_heads + part.x % kv_heads * group + g;
+      const float *query = rotated + index * size;
       State state;
       for (int t = 0; t < tokens; t++) {
         int token = part.y * page_tokens + t;
@@ -773,7 +831,16 @@ void score_sketches(Grid grid, Arguments a) {
           if (place + planes == 32) code ^= 1 << (planes - 1);
           sum += query[d] * (2 * code - most);
         }
-        scores[t] = token < start ? -INFINITY : sum * bf16(from.steps[token]);
+        float step = bf16(from.steps[token]);
+        double common = 0;
+        for (int i = 0; i < turns.pairs; i++) {
+          double cosine, sine;
+          turns.at(token, i, cosine, sine);
+          const float *wave = waves + 2 * (index * turns.pairs + i);
+          common += wave[0] * cosine + wave[1] * sine;
+        }
+        float score = (sum - excess[index] * step) * step + static_cast<float>(common);
+        scores[t] = token < start ? -INFINITY : score;
         state.maximum = std::max(state.maximum, scores[t]);
       }
       for (int page = part.y; page < part.z; page++) {
@@ -901,10 +968,10 @@ const std::map<std::string, PlainKernel> &kernels() {
       {"merge_decode", {merge_decode, 13}},
       {"attend_prefill", {attend_prefill, 14}},
       {"mass_prefill", {mass_prefill, 13}},
-      {"sketch_centre", {sketch_centre, 6}},
-      {"sketch_keys", {sketch_keys, 7}},
-      {"rotate_queries", {rotate_queries, 7}},
-      {"score_sketches", {score_sketches, 12}},
+      {"sketch_centre", {sketch_centre, 10}},
+      {"sketch_keys", {sketch_keys, 11}},
+      {"rotate_queries", {rotate_queries, 14}},
+      {"score_sketches", {score_sketches, 17}},
       {"merge_sketches", {merge_sketches, 8}},
       {"gather_pages", {gather_pages, 4}},
       {"scatter_pages", {scatter_pages, 4}},

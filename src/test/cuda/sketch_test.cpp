@@ -30,6 +30,43 @@ std::vector<float> rotation_of(int size, Random& random) {
   return flat;
 }
 
+/// A RoPE and its tables as the kernels read them; 0 pairs turn nothing.
+struct Rope {
+  int pairs, halfSplit;
+  std::vector<double> frequencies;
+  Array<float> blocks, offsets;
+
+  Rope(int pairs, int halfSplit, int tokens)
+      : pairs(pairs),
+        halfSplit(halfSplit),
+        blocks(2 * pairs * divide_up(tokens, 64)),
+        offsets(2 * pairs * 64) {
+    for (int i = 0; i < pairs; i++) {
+      const double frequency = std::pow(1e4, -double(i) / pairs);
+      frequencies.push_back(frequency);
+      for (int b = 0; b < divide_up(tokens, 64); b++) {
+        blocks[2 * (b * pairs + i)] = float(std::cos(64 * b * frequency));
+        blocks[2 * (b * pairs + i) + 1] = float(std::sin(64 * b * frequency));
+      }
+      for (int t = 0; t < 64; t++) {
+        offsets[2 * (i * 64 + t)] = float(std::cos(t * frequency));
+        offsets[2 * (i * 64 + t) + 1] = float(std::sin(t * frequency));
+      }
+    }
+  }
+
+  std::vector<double> turned(std::vector<double> x, int position) const {
+    for (int i = 0; i < pairs; i++) {
+      const int first = halfSplit ? i : 2 * i, second = halfSplit ? i + pairs : 2 * i + 1;
+      const double c = std::cos(position * frequencies[i]), s = std::sin(position * frequencies[i]);
+      const double a = x[first], b = x[second];
+      x[first] = a * c - b * s;
+      x[second] = b * c + a * s;
+    }
+    return x;
+  }
+};
+
 int code_of(const Sketch& s, int token, int d, int planes, int words) {
   const int codes = 32 / planes, place = d % codes * planes;
   const uint32_t word = s.bits[(token / 64 * words + d / codes) * 64 + token % 64];
@@ -37,20 +74,33 @@ int code_of(const Sketch& s, int token, int d, int planes, int words) {
   return place + planes == 32 ? code ^ 1 << (planes - 1) : code;
 }
 
-void check(int headSize, int pageTokens, int planes, int group, int window, Random& random) {
+void check(int headSize, int pageTokens, int planes, int group, int window, int pairs,
+           int halfSplit, Random& random) {
   const int kvHeads = 2, pages = 300 / pageTokens + 3, tokens = pages * pageTokens;
   const int codes = 32 / planes, words = divide_up(headSize, codes);
-  const std::string what = text("head size %d, pages of %d, %d planes, group %d, window %d",
-                                headSize, pageTokens, planes, group, window);
+  const std::string what =
+      text("head size %d, pages of %d, %d planes, group %d, window %d, %d pairs", headSize,
+           pageTokens, planes, group, window, pairs);
+  const Rope rope(pairs, halfSplit, tokens);
   const auto rotation = rotation_of(headSize, random);
   std::vector<uint16_t> pool(size_t(kvHeads) * pages * 2 * pageTokens * headSize);
-  for (uint16_t& bits : pool) bits = bf16_bits(0.5f + random.normal());
+  if (pages % 7 == 0) return;  // the slots would not be a permutation
+  const auto slot_of = [=](int head, int page) { return page * 7 % pages * kvHeads + head; };
+  for (int head = 0; head < kvHeads; head++)
+    for (int token = 0; token < tokens; token++) {
+      std::vector<double> own(headSize);
+      for (double& value : own) value = 0.5 + random.normal();
+      own = rope.turned(own, token);
+      const size_t row =
+          size_t(slot_of(head, token / pageTokens)) * 2 * pageTokens + token % pageTokens;
+      for (int d = 0; d < headSize; d++) pool[row * headSize + d] = bf16_bits(float(own[d]));
+    }
   const auto key = [&](int slot, int t, int d) {
     return bf16_value(pool[(size_t(slot) * 2 * pageTokens + t) * headSize + d]);
   };
   std::vector<Sketch> sketches;
   std::vector<uint64_t> targets;
-  std::vector<int> ranges, slots, jobs;
+  std::vector<int> ranges, centredPages, jobs;
   const int centred = std::min(pages, 5);
   for (int head = 0; head < kvHeads; head++) {
     sketches.push_back({Array<int>(divide_up(tokens, 64) * 64 * words),
@@ -58,40 +108,45 @@ void check(int headSize, int pageTokens, int planes, int group, int window, Rand
     targets.push_back(reinterpret_cast<uint64_t>(sketches[head].bits.data));
     targets.push_back(reinterpret_cast<uint64_t>(sketches[head].steps.data));
     targets.push_back(reinterpret_cast<uint64_t>(sketches[head].centre.data));
-    ranges.insert(ranges.end(), {head, int(slots.size())});
+    ranges.insert(ranges.end(), {head, int(centredPages.size()) / 2});
     for (int p = 0; p < pages; p++) {
-      const int slot = (p * 7 % pages) * kvHeads + head;
-      if (p < centred) slots.push_back(slot);
-      jobs.insert(jobs.end(), {head, p, pages % 7 == 0 ? p * kvHeads + head : slot, 0});
+      const int slot = slot_of(head, p);
+      if (p < centred) centredPages.insert(centredPages.end(), {slot, p});
+      jobs.insert(jobs.end(), {head, p, slot, 0});
     }
   }
-  if (pages % 7 == 0) return;  // the slots would not be a permutation
-  ranges.insert(ranges.end(), {0, int(slots.size())});
+  ranges.insert(ranges.end(), {0, int(centredPages.size()) / 2});
   Array<uint16_t> poolArray(pool);
   Array<uint64_t> targetArray(targets);
-  Array<int> rangeArray(ranges), slotArray(slots), jobArray(jobs);
+  Array<int> rangeArray(ranges), centredArray(centredPages), jobArray(jobs);
   Array<float> rotationArray(rotation);
   launch("sketch_centre", grid(kvHeads), 256, 0, poolArray.data, pageTokens, headSize,
-         targetArray.data, rangeArray.data, slotArray.data);
+         targetArray.data, rangeArray.data, centredArray.data, rope.blocks.data, rope.offsets.data,
+         pairs, halfSplit);
   launch("sketch_keys", grid(int(jobs.size()) / 4), 128, 8 * headSize * 4, poolArray.data,
-         pageTokens, headSize, planes, rotationArray.data, targetArray.data, jobArray.data);
+         pageTokens, headSize, planes, rotationArray.data, targetArray.data, jobArray.data,
+         rope.blocks.data, rope.offsets.data, pairs, halfSplit);
   for (int head = 0; head < kvHeads; head++) {
-    std::vector<float> centre(headSize);
-    for (int d = 0; d < headSize; d++) {
-      double sum = 0;
-      for (int p = 0; p < centred; p++)
-        for (int t = 0; t < pageTokens; t++) sum += key(slots[head * centred + p], t, d);
-      centre[d] = sum / (centred * pageTokens);
-    }
+    std::vector<double> sums(headSize), own(headSize);
+    for (int p = 0; p < centred; p++)
+      for (int t = 0; t < pageTokens; t++) {
+        for (int d = 0; d < headSize; d++) {
+          own[d] = key(centredPages[2 * (head * centred + p)], t, d);
+        }
+        own = rope.turned(own, -(p * pageTokens + t));
+        for (int d = 0; d < headSize; d++) sums[d] += own[d] / (centred * pageTokens);
+      }
+    const std::vector<float> centre(sums.begin(), sums.end());
     expect_close(what + ": centre", sketches[head].centre, centre, 1e-5);
     for (int p = 0; p < pages; p++)
       for (int t = 0; t < pageTokens; t++) {
         const int slot = jobs[4 * (head * pages + p) + 2], token = p * pageTokens + t;
+        const auto here = rope.turned(sums, token);
         std::vector<double> turned(headSize);
         double square = 0;
         for (int i = 0; i < headSize; i++) {
           for (int j = 0; j < headSize; j++) {
-            turned[i] += rotation[i * headSize + j] * (double(key(slot, t, j)) - centre[j]);
+            turned[i] += rotation[i * headSize + j] * (double(key(slot, t, j)) - here[j]);
           }
           square += turned[i] * turned[i];
         }
@@ -118,11 +173,14 @@ void check(int headSize, int pageTokens, int planes, int group, int window, Rand
 
   const int queryHeads = kvHeads * group, position = tokens + 3, row = 2;
   const auto query = random.normals((row + 1) * queryHeads * headSize);
-  Array<float> queries(query), rotated(queryHeads * headSize);
+  Array<float> queries(query), rotated(queryHeads * headSize), waves(2 * queryHeads * pairs),
+      excess(queryHeads);
+  const float errorVariance = 0.37f;
   Array<int> rows(std::vector<int>{row});
   const float scale = 1 / std::sqrt(float(headSize));
   launch("rotate_queries", grid(queryHeads, 1), 128, headSize * 4, queries.data, queryHeads,
-         headSize, scale, rotationArray.data, rows.data, rotated.data);
+         kvHeads, headSize, scale, errorVariance, rotationArray.data, targetArray.data, pairs,
+         halfSplit, rows.data, rotated.data, waves.data, excess.data);
   std::vector<int> parts, headParts, offsets;
   const int partPages = std::max(1, 96 / pageTokens);
   int entries = 0;
@@ -143,20 +201,24 @@ void check(int headSize, int pageTokens, int planes, int group, int window, Rand
   Array<float> states(count * group * 2), sums(entries * group), mass(kvHeads * (pages + 5));
   for (size_t i = 0; i < mass.count; i++) mass[i] = 0;
   const int partTokens = divide_up(partPages * pageTokens, 64) * 64 + 64;
-  launch("score_sketches", grid(count), 256, 4 * (group * headSize + group * partTokens + group),
-         rotated.data, queryHeads, kvHeads, headSize, planes, pageTokens, window, targetArray.data,
-         segment.data, partArray.data, states.data, sums.data);
+  launch("score_sketches", grid(count), 256, 4 * group * (2 * pairs + headSize + partTokens),
+         rotated.data, waves.data, excess.data, queryHeads, kvHeads, headSize, planes, pageTokens,
+         window, rope.blocks.data, rope.offsets.data, pairs, targetArray.data, segment.data,
+         partArray.data, states.data, sums.data);
   launch("merge_sketches", grid(kvHeads), 256, 0, queryHeads, kvHeads, partArray.data,
          headPartArray.data, offsetArray.data, states.data, sums.data, mass.data);
   std::vector<float> expected(mass.count);
   for (int q = 0; q < queryHeads; q++) {
     const Sketch& s = sketches[q / group];
-    std::vector<double> turned(headSize), scores;
+    std::vector<double> turned(headSize), asked(headSize), scores;
+    double square = 0;
+    for (int j = 0; j < headSize; j++) {
+      asked[j] = double(scale) * query[(row * queryHeads + q) * headSize + j];
+      square += asked[j] * asked[j];
+    }
     for (int i = 0; i < headSize; i++)
-      for (int j = 0; j < headSize; j++) {
-        turned[i] += double(rotation[i * headSize + j]) * scale *
-                     query[(row * queryHeads + q) * headSize + j];
-      }
+      for (int j = 0; j < headSize; j++) turned[i] += rotation[i * headSize + j] * asked[j];
+    const std::vector<double> centre(s.centre.data, s.centre.data + headSize);
     double largest = -1e30, total = 0;
     for (int token = 0; token < tokens; token++) {
       double score = 0;
@@ -164,7 +226,11 @@ void check(int headSize, int pageTokens, int planes, int group, int window, Rand
         score += turned[i] * (2 * code_of(s, token, i, planes, words) - ((1 << planes) - 1));
       }
       const bool visible = window <= 0 || token > position - window;
-      scores.push_back(visible ? score * bf16_value(s.steps[token]) : -INFINITY);
+      const double step = bf16_value(s.steps[token]);
+      score = score * step - errorVariance * square / 2 * step * step;
+      const auto here = rope.turned(centre, token);
+      for (int j = 0; j < 2 * pairs; j++) score += asked[j] * here[j];
+      scores.push_back(visible ? score : -INFINITY);
       largest = std::max(largest, scores.back());
     }
     for (double score : scores) total += std::exp(score - largest);
@@ -179,6 +245,8 @@ void check(int headSize, int pageTokens, int planes, int group, int window, Rand
 
 KERNEL_TEST(sketches_are_made_and_scored) {
   Random random(50);
+  check(64, 16, 2, 3, 0, 32, 1, random);
+  check(64, 8, 1, 1, 0, 16, 0, random);
   for (int headSize : {64, 80, 96, 128, 256}) {
     for (int planes : {1, 2}) {
       const int pageTokens = headSize == 96 ? 1 : headSize == 128 ? 16 : headSize == 256 ? 32 : 8;
@@ -186,7 +254,11 @@ KERNEL_TEST(sketches_are_made_and_scored) {
             headSize == 64   ? 3
             : headSize == 80 ? 1
                              : 7,
-            headSize == 80 ? 50 : 0, random);
+            headSize == 80 ? 50 : 0,
+            headSize == 64   ? 0
+            : headSize == 96 ? 24
+                             : headSize / 2,
+            headSize == 80, random);
     }
   }
 }

@@ -22,6 +22,9 @@ public class KeySketches {
 
   private static final int SPARE_BLOCKS = 1;
 
+  /** Mean squared code of Gaussian numbers times the share of a code's energy that is error. */
+  private static final double[] ERROR_OF_CODES = {0, 1 - 2 / Math.PI, 3.555 * 0.1175};
+
   private final int headSize;
   private final int pageTokens;
   private final int planes;
@@ -92,6 +95,12 @@ public class KeySketches {
   /** Words of a token's codes. */
   public int words() {
     return words;
+  }
+
+  /** Variance of a score's error for a query of length 1 and a sketch of step 1. */
+  public static float errorVariance(int planes, int headSize) {
+    // The error is orthogonal to the key, so a dimension less than all has it.
+    return (float) (ERROR_OF_CODES[planes] * headSize / Math.max(1, headSize - 1));
   }
 
   /** Bytes of one token's sketch, its part of the estimates and of spare room included. */

@@ -11,9 +11,6 @@ final class SketchMaker {
    */
   private static final double GAUSSIAN_HALF_STEP = 0.4979;
 
-  /** Mean squared code of Gaussian numbers times the share of a code's energy that is error. */
-  private static final double[] ERROR_OF_CODES = {0, 1 - 2 / Math.PI, 3.555 * 0.1175};
-
   private final WorkerPool pool;
   private final AttentionKernels kernels;
   private final Scratch[] scratch;
@@ -29,8 +26,7 @@ final class SketchMaker {
 
   /** Variance of a score's error for a query of length 1 and a sketch of step 1. */
   static float errorVariance(int planes, int headSize) {
-    // The error is orthogonal to the key, so a dimension less than all has it.
-    return (float) (ERROR_OF_CODES[planes] * headSize / Math.max(1, headSize - 1));
+    return KeySketches.errorVariance(planes, headSize);
   }
 
   void sketch(CpuPageMemory memory, List<SketchedPage> pages) {

@@ -1,6 +1,7 @@
 package dev.kvfreeze.device.cuda;
 
 import dev.kvfreeze.device.KeySketches;
+import dev.kvfreeze.model.Rope;
 
 /**
  * Sketches in device memory: one block of the pool's upper end holds the codes, the step sizes and
@@ -16,8 +17,8 @@ final class CudaKeySketches extends KeySketches {
 
   private int tokens;
 
-  CudaKeySketches(CudaPageMemory owner, int headSize, int pageTokens, int planes) {
-    super(headSize, pageTokens, planes);
+  CudaKeySketches(CudaPageMemory owner, int headSize, int pageTokens, int planes, Rope rope) {
+    super(headSize, pageTokens, planes, rope);
     this.owner = owner;
   }
 
@@ -78,6 +79,11 @@ final class CudaKeySketches extends KeySketches {
       owner.releaseTop(offset, blockBytes(tokens));
       tokens = 0;
     }
+  }
+
+  /** Tokens there is room for. */
+  int tokens() {
+    return tokens;
   }
 
   private long address() {

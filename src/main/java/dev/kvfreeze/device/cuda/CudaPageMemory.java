@@ -173,10 +173,9 @@ final class CudaPageMemory implements PageMemory {
     return Optional.of(new PinnedPages(work, moves, layout.pageBytes(), limitBytes));
   }
 
-  /** Sketches here are of the keys as they are, turned to their positions. */
   @Override
   public KeySketches newSketches(int planes, Rope rope) {
-    return new CudaKeySketches(this, layout.headSize(), layout.pageTokens(), planes);
+    return new CudaKeySketches(this, layout.headSize(), layout.pageTokens(), planes, rope);
   }
 
   @Override

@@ -10,6 +10,7 @@ import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -23,12 +24,15 @@ final class SketchOperations {
   private final GpuWork work;
   private final Scratch scratch;
 
+  private final RopeTurns ropes;
+
   /** By head size: the rotation in device memory. */
   private final Map<Integer, Long> rotations = new HashMap<>();
 
   SketchOperations(GpuWork work, Scratch scratch) {
     this.work = work;
     this.scratch = scratch;
+    this.ropes = new RopeTurns(work);
   }
 
   /** Takes memory for a head size; before the pool takes the rest. */
@@ -57,17 +61,20 @@ final class SketchOperations {
       return;
     }
     int batch = 0;
+    int tokens = 0;
     Map<CudaKeySketches, Integer> targets = new LinkedHashMap<>();
     for (SketchedPage page : pages) {
       targets.putIfAbsent((CudaKeySketches) page.target(), targets.size());
       batch = Math.max(batch, memory.moves().batchOf(page.slot()));
+      tokens = Math.max(tokens, (page.page() + 1) * page.target().pageTokens());
     }
     if (memory.moves().mustWait(batch)) {
       work.flush();
       memory.moves().awaitBatch(batch);
     }
     CudaKeySketches any = (CudaKeySketches) pages.get(0).target();
-    work.tables.prepare(32L * targets.size() + 8 + 20L * pages.size(), 4);
+    RopeTurns.Table turns = ropes.of(any.rope(), tokens);
+    work.tables.prepare(32L * targets.size() + 8 + 24L * pages.size(), 4);
     PassTables.Table targetTable = targetTable(targets);
     PassTables.Table jobs = work.tables.ints(4L * pages.size());
     IntBuffer jobInts = jobs.ints();
@@ -75,7 +82,7 @@ final class SketchOperations {
       jobInts.put(targets.get((CudaKeySketches) page.target())).put(page.page());
       jobInts.put(page.slot()).put(0);
     }
-    makeCentres(memory, pages, targets, targetTable.address());
+    makeCentres(memory, pages, targets, targetTable.address(), turns);
     work.launchShared(
         "sketch_keys",
         pages.size(),
@@ -89,7 +96,11 @@ final class SketchOperations {
         any.planes(),
         rotation(any.headSize()),
         targetTable.address(),
-        jobs.address());
+        jobs.address(),
+        turns.blocks,
+        turns.offsets,
+        turns.pairs(),
+        turns.halfSplit());
     for (SketchedPage page : pages) {
       page.target().pages = Math.max(page.target().pages, page.page() + 1);
     }
@@ -105,45 +116,46 @@ final class SketchOperations {
   }
 
   private static void put(LongBuffer addresses, CudaKeySketches target) {
-    addresses.put(target.bitsAddress()).put(target.stepsAddress()).put(target.centreAddress());
+    long centre = target.tokens() == 0 ? 0 : target.centreAddress();
+    addresses.put(target.bitsAddress()).put(target.stepsAddress()).put(centre);
   }
 
   private void makeCentres(
       CudaPageMemory memory,
       List<SketchedPage> pages,
       Map<CudaKeySketches, Integer> targets,
-      long targetTable) {
-    Map<CudaKeySketches, int[]> slots = new LinkedHashMap<>();
+      long targetTable,
+      RopeTurns.Table turns) {
+    Map<CudaKeySketches, List<SketchedPage>> uncentred = new LinkedHashMap<>();
     int total = 0;
     for (SketchedPage page : pages) {
       CudaKeySketches target = (CudaKeySketches) page.target();
       if (!target.hasCentre()) {
-        int[] known = slots.getOrDefault(target, new int[0]);
-        int[] longer = Arrays.copyOf(known, known.length + 1);
-        longer[known.length] = page.slot();
-        slots.put(target, longer);
+        uncentred.computeIfAbsent(target, unused -> new ArrayList<>()).add(page);
         total++;
       }
     }
-    if (slots.isEmpty()) {
+    if (uncentred.isEmpty()) {
       return;
     }
-    PassTables.Table ranges = work.tables.ints(2L * (slots.size() + 1));
-    PassTables.Table slotTable = work.tables.ints(total);
+    PassTables.Table ranges = work.tables.ints(2L * (uncentred.size() + 1));
+    PassTables.Table pageTable = work.tables.ints(2L * total);
     IntBuffer rangeInts = ranges.ints();
-    IntBuffer slotInts = slotTable.ints();
+    IntBuffer pageInts = pageTable.ints();
     int filled = 0;
-    for (Map.Entry<CudaKeySketches, int[]> entry : slots.entrySet()) {
+    for (Map.Entry<CudaKeySketches, List<SketchedPage>> entry : uncentred.entrySet()) {
       rangeInts.put(targets.get(entry.getKey())).put(filled);
-      slotInts.put(entry.getValue());
-      filled += entry.getValue().length;
+      for (SketchedPage page : entry.getValue()) {
+        pageInts.put(page.slot()).put(page.page());
+      }
+      filled += entry.getValue().size();
       entry.getKey().centreMade();
     }
     rangeInts.put(0).put(filled);
-    CudaKeySketches any = slots.keySet().iterator().next();
+    CudaKeySketches any = uncentred.keySet().iterator().next();
     work.launch(
         "sketch_centre",
-        slots.size(),
+        uncentred.size(),
         1,
         1,
         256,
@@ -152,7 +164,11 @@ final class SketchOperations {
         any.headSize(),
         targetTable,
         ranges.address(),
-        slotTable.address());
+        pageTable.address(),
+        turns.blocks,
+        turns.offsets,
+        turns.pairs(),
+        turns.halfSplit());
   }
 
   /** See {@link dev.kvfreeze.device.Device#scoreSketches}. */
@@ -178,16 +194,22 @@ final class SketchOperations {
     LongBuffer addresses = targetTable.content().asLongBuffer();
     IntBuffer rowInts = rows.ints();
     IntBuffer positionInts = positions.ints();
+    int tokens = 0;
     for (SketchSegment segment : segments) {
       rowInts.put(segment.row());
       positionInts.put(segment.position()).put(0).put(0).put(0);
       for (KeySketches sketches : segment.heads()) {
         put(addresses, (CudaKeySketches) sketches);
+        tokens = Math.max(tokens, sketches.pages * sketches.pageTokens());
       }
     }
     parts.fill(partTable.ints(), headParts.ints(), offsets.ints());
+    RopeTurns.Table turns = ropes.of(any.rope(), tokens);
+    int queryCount = segments.size() * shape.heads();
     scratch.begin();
-    long rotated = scratch.take("queries", 4L * segments.size() * shape.heads() * shape.headSize());
+    long rotated = scratch.take("queries", 4L * queryCount * shape.headSize());
+    long waves = scratch.take("queries", 8L * queryCount * turns.pairs());
+    long excess = scratch.take("queries", 4L * queryCount);
     long states = scratch.take("scores", 8L * parts.count() * group);
     long sums = scratch.take("scores", 4L * parts.pages() * group);
     long mass = scratch.take("scores", 4L * parts.massPages());
@@ -200,11 +222,18 @@ final class SketchOperations {
         4L * shape.headSize(),
         queries.address(),
         shape.heads(),
+        shape.kvHeads(),
         shape.headSize(),
         shape.scale(),
+        KeySketches.errorVariance(any.planes(), any.headSize()),
         rotation(shape.headSize()),
+        targetTable.address(),
+        turns.pairs(),
+        turns.halfSplit(),
         rows.address(),
-        rotated);
+        rotated,
+        waves,
+        excess);
     int partTokens = (parts.mostTokens() + 63) / 64 * 64 + 64;
     work.launchShared(
         "score_sketches",
@@ -212,14 +241,19 @@ final class SketchOperations {
         1,
         1,
         256,
-        4L * (group * shape.headSize() + group * partTokens + group),
+        4L * group * (2 * turns.pairs() + shape.headSize() + partTokens),
         rotated,
+        waves,
+        excess,
         shape.heads(),
         shape.kvHeads(),
         shape.headSize(),
         any.planes(),
         any.pageTokens(),
         shape.window(),
+        turns.blocks,
+        turns.offsets,
+        turns.pairs(),
         targetTable.address(),
         positions.address(),
         partTable.address(),

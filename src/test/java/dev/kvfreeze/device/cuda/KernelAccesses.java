@@ -136,9 +136,9 @@ final class KernelAccesses {
     int pageBytes = 4 * number(1) * number(2);
     IntBuffer ranges = ints(address(4), 2L * launch.gridX() + 2);
     int slots = ranges.get(2 * launch.gridX() + 1);
-    IntBuffer table = ints(address(5), slots);
+    IntBuffer table = ints(address(5), 2L * slots);
     for (int i = 0; i < slots; i++) {
-      page(address(0), table.get(i), pageBytes, false);
+      page(address(0), table.get(2 * i), pageBytes, false);
     }
   }
 }
