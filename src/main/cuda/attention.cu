@@ -15,21 +15,10 @@ extern "C" __global__ void __launch_bounds__(kWriteThreads)
   const int head = blockIdx.x * (kWriteThreads / kWarp) + threadIdx.x / kWarp;
   if (head >= kvHeads) return;
   const int row = segments[0].x + blockIdx.y;
-  int low = 0;
-  int high = segmentCount - 1;
-  while (low < high) {
-    const int middle = (low + high + 1) / 2;
-    if (segments[middle].x <= row) {
-      low = middle;
-    } else {
-      high = middle - 1;
-    }
-  }
-  const int4 segment = segments[low];
-  const int position = segment.z + row - segment.x;
-  const HeadList list(pages, heads[low * kvHeads + head], pageTokens);
-  const int2 page = list.pages[list.first_after(position) - 1];
-  bf16* key = const_cast<bf16*>(key_at(pool, page.x, position - page.y, pageTokens, headSize));
+  const int index = segment_of(segments, segmentCount, row);
+  const int position = segments[index].z + row - segments[index].x;
+  bf16* key = writable_key(HeadList(pages, heads[index * kvHeads + head], pageTokens), position,
+                           pool, headSize);
   uint32* toKey = reinterpret_cast<uint32*>(key);
   uint32* toValue = reinterpret_cast<uint32*>(key + pageTokens * headSize);
   const size_t from = (static_cast<size_t>(row) * kvHeads + head) * headSize;

@@ -10,6 +10,7 @@
 // Which warp sums what, and in what order the sums are merged, does not depend on the number of
 // rows: a row's result is the same in every batch.
 #include "blocks.cuh"
+#include "rounding.cuh"
 
 namespace {
 constexpr int kThreads = 512;
@@ -302,10 +303,6 @@ __device__ __forceinline__ void decode_rows(const Rows& x, int accumulate, int t
   }
 }
 
-/// Rounds one value.
-__device__ __forceinline__ uint32 rounded_byte(float value, float inverse) {
-  return static_cast<uint32>(static_cast<int>(rintf(value * inverse))) & 0xffu;
-}
 }  // namespace
 
 extern "C" __global__ void __launch_bounds__(kRoundThreads)
@@ -322,36 +319,7 @@ extern "C" __global__ void __launch_bounds__(kRoundThreads)
 #pragma unroll
     for (int i = 0; i < 4; i++) values[i] = *reinterpret_cast<const float2*>(from + 8 * i);
   }
-  float largest = 0;
-#pragma unroll
-  for (int i = 0; i < 4; i++) {
-    largest = fmaxf(largest, fmaxf(fabsf(values[i].x), fabsf(values[i].y)));
-  }
-  largest = fmaxf(largest, shuffle_xor(largest, 1));
-  largest = fmaxf(largest, shuffle_xor(largest, 2));
-  // Below this a quotient would overflow; such a block is zeros for every purpose.
-  const float inverse = largest < 1.17549435e-38f ? 0.f : 127.f / largest;
-  uint32 words[2];
-  int sum = 0;
-#pragma unroll
-  for (int h = 0; h < 2; h++) {
-    words[h] = 0;
-#pragma unroll
-    for (int j = 0; j < 4; j++) {
-      const float2 pair = values[2 * h + j / 2];
-      const uint32 byte = rounded_byte(j % 2 == 0 ? pair.x : pair.y, inverse);
-      words[h] |= byte << 8 * j;
-      sum += static_cast<int8>(byte);
-    }
-  }
-  sum += shuffle_xor(sum, 1);
-  sum += shuffle_xor(sum, 2);
-  const size_t at = static_cast<size_t>(blockIdx.y) * blocks + block;
-  *reinterpret_cast<uint2*>(quants + at * 256 + 8 * lane) = make_uint2(words[0], words[1]);
-  if (lane % 4 == 0) {
-    const float scale = largest / 127.f;
-    scales[at * 8 + lane / 4] = make_float2(scale, scale * sum);
-  }
+  store_rounded(values, row, block, blocks, quants, scales);
 }
 
 // 8 rows: two blocks of threads on a multiprocessor, 32 warps with 1 to 2 KB each under way, cover

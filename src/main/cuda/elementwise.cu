@@ -1,5 +1,6 @@
 // Everything between the matrix products: embeddings, norms, rotary embedding, gates, sums.
 // All of it is bound by memory and small beside the weights; one pass, coalesced, is enough.
+#include "norm.cuh"
 #include "reduce.cuh"
 #include "weights.cuh"
 
@@ -7,16 +8,6 @@ namespace {
 constexpr int kThreads = 256;
 /// Values a thread of the flat kernels works on.
 constexpr int kPerThread = 4;
-
-__device__ float block_square_sum(const float* x, int columns) {
-  float sum = 0;
-  for (int i = threadIdx.x; i < columns; i += kThreads) sum += x[i] * x[i];
-  return block_sum<kThreads>(sum);
-}
-
-__device__ float norm_factor(float squareSum, int columns, float epsilon) {
-  return 1.f / sqrtf(squareSum / columns + epsilon);
-}
 
 __device__ void store_either(float value, int i, float* out, bf16* outBf16) {
   if (out != nullptr) out[i] = value;
@@ -41,7 +32,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
              bf16* outBf16) {
   const size_t at = row_offset(columns);
   x += at;
-  const float factor = norm_factor(block_square_sum(x, columns), columns, epsilon);
+  const float factor = norm_factor(block_square_sum<kThreads>(x, columns), columns, epsilon);
   if (out != nullptr) out += at;
   if (outBf16 != nullptr) outBf16 += at;
   for (int i = threadIdx.x; i < columns; i += kThreads) {
@@ -56,7 +47,8 @@ extern "C" __global__ void __launch_bounds__(kThreads)
   x += at;
   y += at;
   float yFactor = 1;
-  if (yGain != nullptr) yFactor = norm_factor(block_square_sum(y, columns), columns, epsilon);
+  if (yGain != nullptr)
+    yFactor = norm_factor(block_square_sum<kThreads>(y, columns), columns, epsilon);
   float squares = 0;
   for (int i = threadIdx.x; i < columns; i += kThreads) {
     const float addend = yGain != nullptr ? y[i] * yFactor * yGain[i] : y[i];
@@ -103,10 +95,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
   for (int i = 0; i < kPerThread; i++) {
     const int at = (blockIdx.x * kPerThread + i) * kThreads + threadIdx.x;
     if (at >= count) return;
-    const float x = gate[at];
-    // 0.5 (1 + tanh u) is the logistic function of 2 u; 1.5957691 is 2 sqrt(2 / pi).
-    const float z = activation == 0 ? x : 1.5957691216f * (x + 0.044715f * x * x * x);
-    store_either(x / (1.f + expf(-z)) * up[at], at, gate, outBf16);
+    store_either(gated(gate[at], up[at], activation), at, gate, outBf16);
   }
 }
 
@@ -138,13 +127,6 @@ extern "C" __global__ void __launch_bounds__(kThreads)
   float* values = x + (static_cast<size_t>(blockIdx.y) * heads + head) * headSize;
   const size_t table = static_cast<size_t>(blockIdx.y) * pairs;
   for (int i = threadIdx.x % kWarp; i < pairs; i += kWarp) {
-    const int first = halfSplit ? i : 2 * i;
-    const int second = halfSplit ? i + pairs : 2 * i + 1;
-    const float a = values[first];
-    const float b = values[second];
-    const float cosine = cosines[table + i];
-    const float sine = sines[table + i];
-    values[first] = a * cosine - b * sine;
-    values[second] = a * sine + b * cosine;
+    rotate_pair(values, i, pairs, halfSplit, cosines[table + i], sines[table + i]);
   }
 }

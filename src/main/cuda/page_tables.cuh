@@ -56,3 +56,25 @@ __device__ __forceinline__ const bf16* key_at(const bf16* pool, int slot, int to
   const size_t row = static_cast<size_t>(slot) * (2 * pageTokens) + token;
   return pool + row * headSize;
 }
+
+/// The segment of a row.
+__device__ __forceinline__ int segment_of(const int4* segments, int segmentCount, int row) {
+  int low = 0;
+  int high = segmentCount - 1;
+  while (low < high) {
+    const int middle = (low + high + 1) / 2;
+    if (segments[middle].x <= row) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  return low;
+}
+
+/// Where the key of a position is written, in the page that covers it.
+__device__ __forceinline__ bf16* writable_key(const HeadList& list, int position, bf16* pool,
+                                              int headSize) {
+  const int2 page = list.pages[list.first_after(position) - 1];
+  return const_cast<bf16*>(key_at(pool, page.x, position - page.y, list.pageTokens, headSize));
+}
