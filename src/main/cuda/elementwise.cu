@@ -51,8 +51,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
     yFactor = norm_factor(block_square_sum<kThreads>(y, columns), columns, epsilon);
   float squares = 0;
   for (int i = threadIdx.x; i < columns; i += kThreads) {
-    const float addend = yGain != nullptr ? y[i] * yFactor * yGain[i] : y[i];
-    const float sum = x[i] + addend;
+    const float sum = with_addend(x[i], y[i], yFactor, yGain, i);
     x[i] = sum;
     squares += sum * sum;
   }

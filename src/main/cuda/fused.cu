@@ -28,7 +28,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
         yFactor = norm_factor(block_square_sum<kThreads>(y, columns), columns, epsilon);
       }
       for (int i = threadIdx.x; i < columns; i += kThreads) {
-        x[i] += yGain != nullptr ? y[i] * yFactor * yGain[i] : y[i];
+        x[i] = with_addend(x[i], y[i], yFactor, yGain, i);
       }
       __syncthreads();
     }

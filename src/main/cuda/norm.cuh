@@ -14,6 +14,13 @@ __device__ __forceinline__ float norm_factor(float squareSum, int columns, float
   return 1.f / sqrtf(squareSum / columns + epsilon);
 }
 
+/// x plus y, which is normed first where there is a gain: rounded as by one kernel after the other,
+/// so the sum is never fused with the product.
+__device__ __forceinline__ float with_addend(float x, float y, float yFactor, const float* yGain,
+                                             int i) {
+  return __fadd_rn(x, yGain != nullptr ? y * yFactor * yGain[i] : y);
+}
+
 /// activation(gate) * up; activation 0 is SiLU, 1 GELU by tanh.
 __device__ __forceinline__ float gated(float gate, float up, int activation) {
   // 0.5 (1 + tanh u) is the logistic function of 2 u; 1.5957691 is 2 sqrt(2 / pi).
@@ -28,6 +35,6 @@ __device__ __forceinline__ void rotate_pair(float* head, int i, int pairs, int h
   float& second = head[halfSplit ? i + pairs : 2 * i + 1];
   const float a = first;
   const float b = second;
-  first = a * cosine - b * sine;
-  second = a * sine + b * cosine;
+  first = fmaf(a, cosine, -(b * sine));
+  second = fmaf(a, sine, b * cosine);
 }

@@ -62,11 +62,11 @@ KERNEL_TEST(fused_norm_and_gate_equal_the_plain_kernels) {
 
 KERNEL_TEST(fused_end_of_qkv_equals_the_plain_kernels) {
   Random random(61);
-  for (int headSize : {64, 80, 128, 256}) {
+  for (int headSize : {64, 80, 96, 128, 256}) {
     for (int features = 0; features < 4; features++) {
       const bool biased = features % 2 == 1, normed = features / 2 == 1;
       const int queryHeads = 6, kvHeads = 2, rows = 5, pageTokens = 8, halfSplit = features % 2;
-      const int pairs = headSize / 2, kvWidth = kvHeads * headSize;
+      const int pairs = headSize / (features == 2 ? 4 : 2), kvWidth = kvHeads * headSize;
       const int width = queryHeads * headSize;
       // Two sequences: three rows from position 7 on, two from 0 on.
       Array<int> segments(std::vector<int>{0, 3, 7, 0, 3, 2, 0, 0}),

@@ -241,6 +241,12 @@ void rms_norm(Grid grid, Arguments a) {
          rounded ? rounded + r * columns : nullptr);
 }
 
+void add_row(float *x, const float *y, const float *y_gain, int columns, float epsilon) {
+  std::vector<float> normed(y, y + columns);
+  if (y_gain) norm(y, y_gain, columns, epsilon, normed.data(), nullptr);
+  for (int c = 0; c < columns; c++) x[c] += normed[c];
+}
+
 void add_rms_norm(Grid grid, Arguments a) {
   auto *x = a.pointer<float>();
   auto *y = a.pointer<float>();
@@ -250,14 +256,8 @@ void add_rms_norm(Grid grid, Arguments a) {
   float epsilon = a.real();
   auto *out = a.pointer<float>();
   auto *rounded = a.pointer<u16>();
-  std::vector<float> normed(columns);
   for (u64 r = 0; r < grid.x; r++) {
-    const float *added = y + r * columns;
-    if (y_gain) {
-      norm(added, y_gain, columns, epsilon, normed.data(), nullptr);
-      added = normed.data();
-    }
-    for (int c = 0; c < columns; c++) x[r * columns + c] += added[c];
+    add_row(x + r * columns, y + r * columns, y_gain, columns, epsilon);
     norm(x + r * columns, gain, columns, epsilon, out ? out + r * columns : nullptr,
          rounded ? rounded + r * columns : nullptr);
   }
@@ -287,15 +287,18 @@ void add(Grid, Arguments a) {
   for (int i = 0; i < count; i++) x[i] += y[i];
 }
 
+float gated(double x, float up, int activation) {
+  double z = activation == 0 ? x : 2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x);
+  return static_cast<float>(x / (1 + std::exp(-z)) * up);
+}
+
 void gate(Grid, Arguments a) {
   auto *gates = a.pointer<float>();
   auto *up = a.pointer<float>();
   int count = a.number(), activation = a.number();
   auto *rounded = a.pointer<u16>();
   for (int i = 0; i < count; i++) {
-    double x = gates[i];
-    double z = activation == 0 ? x : 2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x);
-    gates[i] = static_cast<float>(x / (1 + std::exp(-z)) * up[i]);
+    gates[i] = gated(gates[i], up[i], activation);
     if (rounded) rounded[i] = to_bf16(gates[i]);
   }
 }
@@ -321,6 +324,16 @@ void rope_table(Grid grid, Arguments a) {
     }
 }
 
+void rotate(float *head, const float *cosines, const float *sines, int pairs, int half_split) {
+  for (int i = 0; i < pairs; i++) {
+    float &first = head[half_split ? i : 2 * i];
+    float &second = head[half_split ? i + pairs : 2 * i + 1];
+    float p = first, q = second;
+    first = p * cosines[i] - q * sines[i];
+    second = p * sines[i] + q * cosines[i];
+  }
+}
+
 void rope(Grid grid, Arguments a) {
   auto *x = a.pointer<float>();
   auto *cosines = a.pointer<float>();
@@ -328,15 +341,7 @@ void rope(Grid grid, Arguments a) {
   int heads = a.number(), size = a.number(), pairs = a.number(), half_split = a.number();
   for (u64 r = 0; r < grid.y; r++)
     for (int head = 0; head < heads; head++)
-      for (int i = 0; i < pairs; i++) {
-        float *h = x + (r * heads + head) * size;
-        float &first = h[half_split ? i : 2 * i];
-        float &second = h[half_split ? i + pairs : 2 * i + 1];
-        float c = cosines[r * pairs + i], s = sines[r * pairs + i];
-        float p = first, q = second;
-        first = p * c - q * s;
-        second = p * s + q * c;
-      }
+      rotate(x + (r * heads + head) * size, cosines + r * pairs, sines + r * pairs, pairs, half_split);
 }
 
 u64 quant_at(int row, int column, int columns) {
@@ -349,29 +354,67 @@ u64 rounded_scale_at(int row, int block, int columns) {
   return ((static_cast<u64>(row / 8) * (columns / 32) + block) * 8 + row % 8) * 2;
 }
 
+// Row r of a group of 8, zeros where x is null.
+void round_row(const float *x, int r, int columns, int8_t *quants, float *scales) {
+  for (int b = 0; b < columns / 32; b++) {
+    float largest = 0;
+    for (int c = 32 * b; x && c < 32 * (b + 1); c++) largest = std::max(largest, std::fabs(x[c]));
+    float scale = largest / 127;
+    float inverse = largest == 0 ? 0 : 127 / largest;
+    int sum = 0;
+    for (int c = 32 * b; c < 32 * (b + 1); c++) {
+      int q = x ? static_cast<int>(std::nearbyint(x[c] * inverse)) : 0;
+      quants[quant_at(r, c, columns)] = static_cast<int8_t>(q);
+      sum += q;
+    }
+    scales[rounded_scale_at(r, b, columns)] = scale;
+    scales[rounded_scale_at(r, b, columns) + 1] = scale * sum;
+  }
+}
+
 void round_rows(Grid, Arguments a) {
   auto *x = a.pointer<float>();
   int rows = a.number(), columns = a.number();
   auto *quants = a.pointer<int8_t>();
   auto *scales = a.pointer<float>();
   for (int r = 0; r < (rows + 7) / 8 * 8; r++)
-    for (int b = 0; b < columns / 32; b++) {
-      float largest = 0;
-      for (int c = 32 * b; r < rows && c < 32 * (b + 1); c++)
-        largest = std::max(largest, std::fabs(x[static_cast<u64>(r) * columns + c]));
-      float scale = largest / 127;
-      float inverse = largest == 0 ? 0 : 127 / largest;
-      int sum = 0;
-      for (int c = 32 * b; c < 32 * (b + 1); c++) {
-        int q = r < rows ? static_cast<int>(
-                               std::nearbyint(x[static_cast<u64>(r) * columns + c] * inverse))
-                         : 0;
-        quants[quant_at(r, c, columns)] = static_cast<int8_t>(q);
-        sum += q;
-      }
-      scales[rounded_scale_at(r, b, columns)] = scale;
-      scales[rounded_scale_at(r, b, columns) + 1] = scale * sum;
+    round_row(r < rows ? x + static_cast<u64>(r) * columns : nullptr, r, columns, quants, scales);
+}
+
+void rms_norm_rounded(Grid grid, Arguments a) {
+  auto *x = a.pointer<float>();
+  auto *y = a.pointer<float>();
+  auto *y_gain = a.pointer<float>();
+  auto *gain = a.pointer<float>();
+  int rows = a.number(), columns = a.number();
+  float epsilon = a.real();
+  auto *quants = a.pointer<int8_t>();
+  auto *scales = a.pointer<float>();
+  std::vector<float> normed(columns);
+  for (int r = 0; r < static_cast<int>(grid.x); r++) {
+    float *row = r < rows ? x + static_cast<u64>(r) * columns : nullptr;
+    if (row) {
+      if (y) add_row(row, y + static_cast<u64>(r) * columns, y_gain, columns, epsilon);
+      norm(row, gain, columns, epsilon, normed.data(), nullptr);
     }
+    round_row(row ? normed.data() : nullptr, r, columns, quants, scales);
+  }
+}
+
+void gate_rounded(Grid grid, Arguments a) {
+  auto *gates = a.pointer<float>();
+  auto *up = a.pointer<float>();
+  int rows = a.number(), columns = a.number(), activation = a.number();
+  auto *quants = a.pointer<int8_t>();
+  auto *scales = a.pointer<float>();
+  std::vector<float> row(columns);
+  for (int r = 0; r < static_cast<int>(grid.y); r++) {
+    for (int c = 0; r < rows && c < columns; c++) {
+      u64 at = static_cast<u64>(r) * columns + c;
+      row[c] = gated(gates[at], up[at], activation);
+    }
+    round_row(r < rows ? row.data() : nullptr, r, columns, quants, scales);
+  }
 }
 
 void decode_rows(Grid, Arguments a) {
@@ -443,6 +486,21 @@ struct Pages {
   u16 *value(int slot, int token) const { return key(slot, token) + static_cast<u64>(page_tokens) * size; }
 };
 
+// Writes a key and a value where a head's pages have a position.
+void write_token(const Pages &p, Int2 head, int position, const float *key, const float *value) {
+  for (int i = head.y - 1; i >= 0; i--) {
+    Int2 page = p.pages[head.x + i];
+    if (page.y > position) continue;
+    int token = position - page.y;
+    if (token >= p.page_tokens) return;
+    for (int d = 0; d < p.size; d++) {
+      p.key(page.x, token)[d] = to_bf16(key[d]);
+      p.value(page.x, token)[d] = to_bf16(value[d]);
+    }
+    return;
+  }
+}
+
 void write_kv(Grid grid, Arguments a) {
   auto *keys = a.pointer<float>();
   auto *values = a.pointer<float>();
@@ -456,21 +514,50 @@ void write_kv(Grid grid, Arguments a) {
   for (int s = 0; s < count; s++)
     for (int r = 0; r < segments[s].y; r++, written++)
       for (int h = 0; h < kv_heads; h++) {
-        int position = segments[s].z + r;
-        Int2 head = heads[s * kv_heads + h];
-        for (int i = head.y - 1; i >= 0; i--) {
-          Int2 page = pages[head.x + i];
-          if (page.y > position) continue;
-          int token = position - page.y;
-          if (token >= page_tokens) break;
-          u64 from = (static_cast<u64>(segments[s].x + r) * kv_heads + h) * size;
-          for (int d = 0; d < size; d++) {
-            p.key(page.x, token)[d] = to_bf16(keys[from + d]);
-            p.value(page.x, token)[d] = to_bf16(values[from + d]);
-          }
-          break;
-        }
+        u64 from = (static_cast<u64>(segments[s].x + r) * kv_heads + h) * size;
+        write_token(p, heads[s * kv_heads + h], segments[s].z + r, keys + from, values + from);
       }
+  if (written != grid.y) std::abort();
+}
+
+void finish_qkv(Grid grid, Arguments a) {
+  auto *queries = a.pointer<float>();
+  auto *keys = a.pointer<float>();
+  auto *values = a.pointer<float>();
+  const float *biases[3], *gains[3] = {};
+  for (auto &bias : biases) bias = a.pointer<float>();
+  for (int i = 0; i < 2; i++) gains[i] = a.pointer<float>();
+  float epsilon = a.real();
+  auto *cosines = a.pointer<float>();
+  auto *sines = a.pointer<float>();
+  int pairs = a.number(), half_split = a.number();
+  int query_heads = a.number(), kv_heads = a.number(), size = a.number(), page_tokens = a.number();
+  auto *segments = a.pointer<Int4>();
+  int count = a.number();
+  auto *heads = a.pointer<Int2>();
+  auto *pages = a.pointer<Int2>();
+  Pages p{segments, heads, pages, page_tokens, size, a.pointer<u16>()};
+  u64 written = 0;
+  // Head h of queries, keys or values (i = 0, 1, 2), finished.
+  auto finished = [&](const float *x, int i, u64 row, int head_count, int h) {
+    std::vector<float> own(x + (row * head_count + h) * size, x + (row * head_count + h + 1) * size);
+    for (int d = 0; biases[i] && d < size; d++) own[d] += biases[i][h * size + d];
+    if (gains[i]) norm(own.data(), gains[i], size, epsilon, own.data(), nullptr);
+    if (i < 2) rotate(own.data(), cosines + row * pairs, sines + row * pairs, pairs, half_split);
+    return own;
+  };
+  for (int s = 0; s < count; s++)
+    for (int r = 0; r < segments[s].y; r++, written++) {
+      u64 row = segments[s].x + r;
+      for (int h = 0; h < query_heads; h++) {
+        auto own = finished(queries, 0, row, query_heads, h);
+        std::copy(own.begin(), own.end(), queries + (row * query_heads + h) * size);
+      }
+      for (int h = 0; h < kv_heads; h++)
+        write_token(p, heads[s * kv_heads + h], segments[s].z + r,
+                    finished(keys, 1, row, kv_heads, h).data(),
+                    finished(values, 2, row, kv_heads, h).data());
+    }
   if (written != grid.y) std::abort();
 }
 
@@ -958,6 +1045,9 @@ const std::map<std::string, PlainKernel> &kernels() {
       {"rope_table", {rope_table, 5}},
       {"rope", {rope, 7}},
       {"round_rows", {round_rows, 5}},
+      {"rms_norm_rounded", {rms_norm_rounded, 9}},
+      {"gate_rounded", {gate_rounded, 7}},
+      {"finish_qkv", {finish_qkv, 22}},
       {"decode_rows8", {decode_rows, 18}},
       {"decode_rows16", {decode_rows, 18}},
       {"decode_rows32", {decode_rows, 18}},

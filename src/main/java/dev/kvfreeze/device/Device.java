@@ -74,6 +74,41 @@ public interface Device extends AutoCloseable {
     matmul(x, rows, weights, outs);
   }
 
+  /** Adds a block's addend to the residual stream and norms the sum. */
+  default void addNorm(BlockInput input, int rows) {
+    if (input.addend() != null) {
+      if (input.addendNorm() != null) {
+        rmsNorm(input.addend(), rows, input.addendNorm(), input.epsilon(), input.addend());
+      }
+      add(input.residual(), input.addend(), rows);
+    }
+    rmsNorm(input.residual(), rows, input.norm(), input.epsilon(), input.normed());
+  }
+
+  /**
+   * {@link #addNorm}, then {@link #decodeMatmul} of what it leaves, with the same results; {@link
+   * BlockInput#normed} is unspecified afterwards.
+   */
+  default void decodeNormMatmul(BlockInput input, int rows, Weight[] weights, Activations[] outs) {
+    addNorm(input, rows);
+    decodeMatmul(input.normed(), rows, weights, outs);
+  }
+
+  /**
+   * {@link #gate}, then {@link #decodeMatmul} of what it leaves, with the same results; the gate is
+   * unspecified afterwards.
+   */
+  default void decodeGateMatmul(
+      GateActivation activation,
+      Activations gate,
+      Activations up,
+      int rows,
+      Weight[] weights,
+      Activations[] outs) {
+    gate(activation, gate, up, rows);
+    decodeMatmul(gate, rows, weights, outs);
+  }
+
   /** The product for one row of {@code x} into one row of {@code out}: the logits of one token. */
   void matmulRow(Activations x, int row, Weight weight, Activations out, int outRow);
 
@@ -99,6 +134,33 @@ public interface Device extends AutoCloseable {
       AttentionShape shape,
       PageMemory memory,
       List<AttentionSegment> segments);
+
+  /**
+   * {@link #addBias}, {@link #rmsNormHeads} and {@link #rope} as the layer has them, then {@link
+   * #writeKv}, with the same results. Queries are finished in place; keys and values are
+   * unspecified afterwards.
+   */
+  default void finishQkv(
+      QkvRows qkv,
+      QkvFinish finish,
+      AttentionShape shape,
+      PageMemory memory,
+      List<AttentionSegment> segments) {
+    int rows = qkv.rows();
+    if (finish.queryBias() != null) {
+      addBias(qkv.query(), rows, finish.queryBias());
+      addBias(qkv.key(), rows, finish.keyBias());
+      addBias(qkv.value(), rows, finish.valueBias());
+    }
+    int headSize = shape.headSize();
+    if (finish.queryNorm() != null) {
+      rmsNormHeads(qkv.query(), rows, headSize, finish.queryNorm(), finish.epsilon());
+      rmsNormHeads(qkv.key(), rows, headSize, finish.keyNorm(), finish.epsilon());
+    }
+    rope(qkv.query(), rows, headSize, finish.rope(), qkv.positions());
+    rope(qkv.key(), rows, headSize, finish.rope(), qkv.positions());
+    writeKv(qkv.key(), qkv.value(), shape, memory, segments);
+  }
 
   /**
    * Causal attention of the segments' rows over their pages (written by {@link #writeKv} before),

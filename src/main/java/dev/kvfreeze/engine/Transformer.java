@@ -4,9 +4,12 @@ import dev.kvfreeze.cache.PageChoices;
 import dev.kvfreeze.cache.SequenceCache;
 import dev.kvfreeze.device.Activations;
 import dev.kvfreeze.device.AttentionSegment;
+import dev.kvfreeze.device.BlockInput;
 import dev.kvfreeze.device.Device;
 import dev.kvfreeze.device.LogitStatistics;
 import dev.kvfreeze.device.PageMemory;
+import dev.kvfreeze.device.QkvFinish;
+import dev.kvfreeze.device.QkvRows;
 import dev.kvfreeze.device.SketchSegment;
 import dev.kvfreeze.device.SketchedPage;
 import dev.kvfreeze.device.Weight;
@@ -45,7 +48,7 @@ public final class Transformer {
   /** The residual stream, [maxRows, hidden]. */
   private final Activations residual;
 
-  /** Input of a block after its norm, and the block's output before the residual is added. */
+  /** Input of a block after its norm, and the block's output before it is added to the residual. */
   private final Activations normed;
 
   private final Activations blockOutput;
@@ -159,13 +162,17 @@ public final class Transformer {
     decoding = rows == slices.size();
     this.kind = kind;
     device.embed(weights.embedding(), tokens, 0, rows, spec.embeddingScale(), residual);
+    Activations addend = null;
+    Weight addendNorm = null;
     for (int layer = 0; layer < weights.layers().size(); layer++) {
       TransformerWeights.Layer w = weights.layers().get(layer);
-      attentionBlock(layer, w, slices, rows);
-      feedForwardBlock(w, rows);
+      attentionBlock(layer, w, input(addend, addendNorm, w.attentionNorm()), slices, rows);
+      addend = blockOutput;
+      feedForwardBlock(w, input(addend, w.postAttentionNorm(), w.feedForwardNorm()), rows);
+      addendNorm = w.postFeedForwardNorm();
     }
     device.requestMass();
-    device.rmsNorm(residual, rows, weights.outputNorm(), spec.normEpsilon(), normed);
+    device.addNorm(input(addend, addendNorm, weights.outputNorm()), rows);
     return rows;
   }
 
@@ -191,28 +198,26 @@ public final class Transformer {
     return rows;
   }
 
+  /** What a block begins with; what the one before has left is added first. */
+  private BlockInput input(Activations addend, Weight addendNorm, Weight norm) {
+    return new BlockInput(residual, addend, addendNorm, norm, spec.normEpsilon(), normed);
+  }
+
   private void attentionBlock(
-      int layer, TransformerWeights.Layer w, List<ForwardSlice> slices, int rows) {
+      int layer,
+      TransformerWeights.Layer w,
+      BlockInput input,
+      List<ForwardSlice> slices,
+      int rows) {
     ModelSpec.LayerSpec layerSpec = spec.layers().get(layer);
     AttentionShape shape = layerSpec.attention();
-    device.rmsNorm(residual, rows, w.attentionNorm(), spec.normEpsilon(), normed);
-    product(normed, rows, new Weight[] {w.query(), w.key(), w.value()}, qkvOutputs);
-    if (spec.features().qkvBias()) {
-      device.addBias(query, rows, w.queryBias());
-      device.addBias(key, rows, w.keyBias());
-      device.addBias(value, rows, w.valueBias());
-    }
-    if (spec.features().qkNorm()) {
-      device.rmsNormHeads(query, rows, shape.headSize(), w.queryNorm(), spec.normEpsilon());
-      device.rmsNormHeads(key, rows, shape.headSize(), w.keyNorm(), spec.normEpsilon());
-    }
-    device.rope(query, rows, shape.headSize(), layerSpec.rope(), positions);
-    device.rope(key, rows, shape.headSize(), layerSpec.rope(), positions);
+    product(input, rows, new Weight[] {w.query(), w.key(), w.value()}, qkvOutputs);
     for (ForwardSlice slice : slices) {
       slice.cache().openLayer(layer, firstVisible(slice, shape));
     }
     List<AttentionSegment> segments = segments(layer, slices);
-    device.writeKv(key, value, shape, memory, segments);
+    QkvRows qkv = new QkvRows(query, key, value, rows, positions);
+    device.finishQkv(qkv, finish(layerSpec, w), shape, memory, segments);
     if (kind == StepKind.DECODE) {
       recall(layer, shape, slices);
     } else {
@@ -227,10 +232,17 @@ public final class Transformer {
       slice.cache().closeLayer(layer, kind);
     }
     product(attention, rows, new Weight[] {w.attentionOutput()}, blockOutputs);
-    if (spec.features().postNorms()) {
-      device.rmsNorm(blockOutput, rows, w.postAttentionNorm(), spec.normEpsilon(), blockOutput);
-    }
-    device.add(residual, blockOutput, rows);
+  }
+
+  private QkvFinish finish(ModelSpec.LayerSpec layer, TransformerWeights.Layer w) {
+    return new QkvFinish(
+        w.queryBias(),
+        w.keyBias(),
+        w.valueBias(),
+        w.queryNorm(),
+        w.keyNorm(),
+        spec.normEpsilon(),
+        layer.rope());
   }
 
   private static int firstVisible(ForwardSlice slice, AttentionShape shape) {
@@ -307,6 +319,15 @@ public final class Transformer {
     }
   }
 
+  private void product(BlockInput input, int rows, Weight[] factors, Activations[] outputs) {
+    if (decoding) {
+      device.decodeNormMatmul(input, rows, factors, outputs);
+    } else {
+      device.addNorm(input, rows);
+      device.matmul(input.normed(), rows, factors, outputs);
+    }
+  }
+
   private void product(Activations x, int rows, Weight[] factors, Activations[] outputs) {
     if (decoding) {
       device.decodeMatmul(x, rows, factors, outputs);
@@ -327,15 +348,15 @@ public final class Transformer {
     return segments;
   }
 
-  private void feedForwardBlock(TransformerWeights.Layer w, int rows) {
-    device.rmsNorm(residual, rows, w.feedForwardNorm(), spec.normEpsilon(), normed);
-    product(normed, rows, new Weight[] {w.gate(), w.up()}, gateUpOutputs);
-    device.gate(spec.activation(), gate, up, rows);
-    product(gate, rows, new Weight[] {w.down()}, blockOutputs);
-    if (spec.features().postNorms()) {
-      device.rmsNorm(blockOutput, rows, w.postFeedForwardNorm(), spec.normEpsilon(), blockOutput);
+  private void feedForwardBlock(TransformerWeights.Layer w, BlockInput input, int rows) {
+    product(input, rows, new Weight[] {w.gate(), w.up()}, gateUpOutputs);
+    Weight[] down = {w.down()};
+    if (decoding) {
+      device.decodeGateMatmul(spec.activation(), gate, up, rows, down, blockOutputs);
+    } else {
+      device.gate(spec.activation(), gate, up, rows);
+      device.matmul(gate, rows, down, blockOutputs);
     }
-    device.add(residual, blockOutput, rows);
   }
 
   /** Logits of the first {@code rows} rows of the last forward pass, into rows 0 onwards. */

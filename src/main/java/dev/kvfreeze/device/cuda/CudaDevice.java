@@ -2,6 +2,7 @@ package dev.kvfreeze.device.cuda;
 
 import dev.kvfreeze.device.Activations;
 import dev.kvfreeze.device.AttentionSegment;
+import dev.kvfreeze.device.BlockInput;
 import dev.kvfreeze.device.Device;
 import dev.kvfreeze.device.DeviceBudget;
 import dev.kvfreeze.device.DeviceInfo;
@@ -9,6 +10,8 @@ import dev.kvfreeze.device.DeviceLostError;
 import dev.kvfreeze.device.LogitStatistics;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.device.PageMemory;
+import dev.kvfreeze.device.QkvFinish;
+import dev.kvfreeze.device.QkvRows;
 import dev.kvfreeze.device.SketchSegment;
 import dev.kvfreeze.device.SketchedPage;
 import dev.kvfreeze.device.Weight;
@@ -128,27 +131,10 @@ public final class CudaDevice implements Device {
     return work.memory.holders();
   }
 
-  /**
-   * Bytes a second that a copy within device memory reads and writes, the best of a few: what other
-   * figures are shares of.
-   */
+  /** See {@link CopyBandwidth}. */
   public double copyBandwidth(long bytes) {
     work.bind();
-    DeviceMemory.Lease area = work.memory.lease("bandwidth", 2 * bytes);
-    CudaDriver.Event from = driver.newEvent(CudaDriver.EventTiming.ON);
-    CudaDriver.Event to = driver.newEvent(CudaDriver.EventTiming.ON);
-    double best = 0;
-    for (int i = 0; i < 10; i++) {
-      driver.record(from, work.computeStream);
-      driver.copy(area.address() + bytes, area.address(), bytes, work.computeStream);
-      driver.record(to, work.computeStream);
-      driver.synchronize(to);
-      best = Math.max(best, 2000.0 * bytes / driver.millisBetween(from, to));
-    }
-    driver.close(from);
-    driver.close(to);
-    work.memory.giveUp(area);
-    return best;
+    return CopyBandwidth.measure(work, bytes);
   }
 
   /** Bytes of the budget that nobody has taken. */
@@ -227,6 +213,56 @@ public final class CudaDevice implements Device {
   @Override
   public void decodeMatmul(Activations x, int rows, Weight[] weights, Activations[] outs) {
     products.fewRows(CudaActivations.of(x), rows, weights, outs);
+  }
+
+  @Override
+  public void addNorm(BlockInput input, int rows) {
+    elementwise.addNorm(input, rows);
+  }
+
+  @Override
+  public void decodeNormMatmul(BlockInput input, int rows, Weight[] weights, Activations[] outs) {
+    CudaActivations normed = CudaActivations.of(input.normed());
+    if (!MatrixProducts.quantized(weights)) {
+      elementwise.addNorm(input, rows);
+      products.fewRows(normed, rows, weights, outs);
+      return;
+    }
+    RoundedRows rounded = products.room(normed, rows);
+    elementwise.addNormRounded(input, rows, rounded);
+    products.fewRows(normed, rounded, rows, weights, outs);
+  }
+
+  @Override
+  public void decodeGateMatmul(
+      GateActivation activation,
+      Activations gate,
+      Activations up,
+      int rows,
+      Weight[] weights,
+      Activations[] outs) {
+    CudaActivations gates = CudaActivations.of(gate);
+    if (!MatrixProducts.quantized(weights)) {
+      elementwise.gate(activation, gates, CudaActivations.of(up), rows);
+      products.fewRows(gates, rows, weights, outs);
+      return;
+    }
+    RoundedRows rounded = products.room(gates, rows);
+    elementwise.gateRounded(activation, gates, CudaActivations.of(up), rows, rounded);
+    products.fewRows(gates, rounded, rows, weights, outs);
+  }
+
+  @Override
+  public void finishQkv(
+      QkvRows qkv,
+      QkvFinish finish,
+      AttentionShape shape,
+      PageMemory memory,
+      List<AttentionSegment> segments) {
+    Elementwise.RopeTable turns =
+        elementwise.turns(
+            finish.rope(), qkv.rows(), shape.headSize(), qkv.query().rows(), qkv.positions());
+    attention.finish(qkv, finish, turns, shape, CudaPageMemory.of(memory), segments);
   }
 
   @Override

@@ -2,6 +2,7 @@ package dev.kvfreeze.device.cuda;
 
 import static dev.kvfreeze.device.cuda.Kernels.divideUp;
 
+import dev.kvfreeze.device.BlockInput;
 import dev.kvfreeze.device.Weight;
 import dev.kvfreeze.model.GateActivation;
 import dev.kvfreeze.model.Rope;
@@ -16,6 +17,9 @@ final class Elementwise {
   /** Values a block of the kernels without rows. */
   private static final int BLOCK_VALUES = 1024;
 
+  /** Columns a block of threads rounds. */
+  private static final int ROUNDED_VALUES = 2048;
+
   /** Rows of the tables of cosines and sines; one for each RoPE of a model. */
   private static final int MOST_ROPES = 4;
 
@@ -26,7 +30,7 @@ final class Elementwise {
   private long positionTable;
 
   /** Cosines and sines of the rows of a pass. */
-  private static final class RopeTable {
+  static final class RopeTable {
     final Rope rope;
     final long frequencies;
     final long cosines;
@@ -40,6 +44,14 @@ final class Elementwise {
       this.cosines = cosines;
       this.sines = sines;
       this.mostRows = mostRows;
+    }
+
+    int pairs() {
+      return rope.inverseFrequencies().length;
+    }
+
+    int halfSplit() {
+      return rope.pairing() == Rope.Pairing.HALF_SPLIT ? 1 : 0;
     }
   }
 
@@ -92,6 +104,74 @@ final class Elementwise {
         out.bf16Address());
     out.written(rows);
     out.roundedRows = out.bf16Address() == 0 ? 0 : rows;
+  }
+
+  /** See {@link dev.kvfreeze.device.Device#addNorm}; the addend is left as it is. */
+  void addNorm(BlockInput input, int rows) {
+    CudaActivations x = CudaActivations.of(input.residual());
+    CudaActivations out = CudaActivations.of(input.normed());
+    if (input.addend() == null) {
+      rmsNorm(x, rows, input.norm(), input.epsilon(), out);
+      return;
+    }
+    checkLength("the norm's gain", input.norm().columns(), x.columns());
+    work.launch(
+        "add_rms_norm",
+        rows,
+        1,
+        1,
+        BLOCK,
+        x.address(),
+        addend(input, x),
+        addendGain(input),
+        CudaWeight.of(input.norm()).address(),
+        x.columns(),
+        input.epsilon(),
+        out.address(),
+        out.bf16Address());
+    x.written(rows);
+    out.written(rows);
+    out.roundedRows = out.bf16Address() == 0 ? 0 : rows;
+  }
+
+  /** The same with the sum's norm rounded to 8 bits instead of written. */
+  void addNormRounded(BlockInput input, int rows, RoundedRows to) {
+    CudaActivations x = CudaActivations.of(input.residual());
+    checkLength("the norm's gain", input.norm().columns(), x.columns());
+    work.launch(
+        "rms_norm_rounded",
+        to.paddedRows(),
+        1,
+        1,
+        BLOCK,
+        x.address(),
+        addend(input, x),
+        addendGain(input),
+        CudaWeight.of(input.norm()).address(),
+        rows,
+        x.columns(),
+        input.epsilon(),
+        to.quants(),
+        to.scales());
+    x.written(rows);
+  }
+
+  private static long addend(BlockInput input, CudaActivations x) {
+    if (input.addend() == null) {
+      return 0;
+    }
+    CudaActivations addend = CudaActivations.of(input.addend());
+    checkLength("the rows added", addend.columns(), x.columns());
+    return addend.address();
+  }
+
+  private static long addendGain(BlockInput input) {
+    if (input.addend() == null || input.addendNorm() == null) {
+      return 0;
+    }
+    CudaWeight gain = CudaWeight.of(input.addendNorm());
+    checkLength("the norm's gain", gain.columns(), input.residual().columns());
+    return gain.address();
   }
 
   /** See {@link dev.kvfreeze.device.Device#rmsNormHeads}. */
@@ -154,14 +234,61 @@ final class Elementwise {
     gate.roundedRows = gate.bf16Address() == 0 ? 0 : rows;
   }
 
+  /** {@link #gate} with the result rounded to 8 bits instead of written. */
+  void gateRounded(
+      GateActivation activation,
+      CudaActivations gate,
+      CudaActivations up,
+      int rows,
+      RoundedRows to) {
+    checkLength("the up projection's rows", up.columns(), gate.columns());
+    work.launch(
+        "gate_rounded",
+        divideUp(gate.columns(), ROUNDED_VALUES),
+        to.paddedRows(),
+        1,
+        BLOCK,
+        gate.address(),
+        up.address(),
+        rows,
+        gate.columns(),
+        activation == GateActivation.SILU ? 0 : 1,
+        to.quants(),
+        to.scales());
+  }
+
   /** See {@link dev.kvfreeze.device.Device#rope}. */
   void rope(CudaActivations x, int rows, int headSize, Rope rope, int[] wanted) {
+    RopeTable table = turns(rope, rows, headSize, x.rows(), wanted);
+    int heads = x.columns() / headSize;
+    work.launch(
+        "rope",
+        divideUp(heads, 8),
+        rows,
+        1,
+        BLOCK,
+        x.address(),
+        table.cosines,
+        table.sines,
+        heads,
+        headSize,
+        table.pairs(),
+        table.halfSplit());
+    x.written(rows);
+  }
+
+  /**
+   * Cosines and sines of a pass's rows.
+   *
+   * @param mostRows of any pass
+   */
+  RopeTable turns(Rope rope, int rows, int headSize, int mostRows, int[] wanted) {
     int pairs = rope.inverseFrequencies().length;
     if (2 * pairs > headSize) {
       throw new IllegalArgumentException(
           "RoPE rotates " + 2 * pairs + " dimensions of heads that have " + headSize);
     }
-    RopeTable table = table(rope, x.rows());
+    RopeTable table = table(rope, mostRows);
     if (positionRows < rows || !Arrays.equals(positions, 0, rows, wanted, 0, rows)) {
       uploadPositions(wanted, rows);
     }
@@ -179,21 +306,7 @@ final class Elementwise {
           table.sines);
       table.made = true;
     }
-    int heads = x.columns() / headSize;
-    work.launch(
-        "rope",
-        divideUp(heads, 8),
-        rows,
-        1,
-        BLOCK,
-        x.address(),
-        table.cosines,
-        table.sines,
-        heads,
-        headSize,
-        pairs,
-        rope.pairing() == Rope.Pairing.HALF_SPLIT ? 1 : 0);
-    x.written(rows);
+    return table;
   }
 
   private void uploadPositions(int[] wanted, int rows) {

@@ -27,6 +27,8 @@ final class Kernels {
               "rope"),
           "decode",
           List.of("round_rows", "decode_rows8", "decode_rows16", "decode_rows32"),
+          "fused",
+          List.of("rms_norm_rounded", "gate_rounded", "finish_qkv"),
           "prefill",
           List.of("prefill_rows128", "prefill_rows64"),
           "attention",

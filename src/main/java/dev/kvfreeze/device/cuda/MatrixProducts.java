@@ -17,6 +17,7 @@ final class MatrixProducts {
   private static final int TILE_ROWS = 32;
   private static final int PREFILL_TILE_ROWS = 128;
   private static final int ROUND_COLUMNS = 256;
+  private static final RoundedRows NOT_ROUNDED = new RoundedRows(0, 0, 0);
 
   private final GpuWork work;
   private final Scratch scratch;
@@ -132,42 +133,64 @@ final class MatrixProducts {
     manyRows(x.columns(), 1, x.bf16Address() + 2L * row * x.columns(), factors);
   }
 
+  /** Whether all of them are quantised: their products read nothing but {@link RoundedRows}. */
+  static boolean quantized(Weight[] weights) {
+    for (Weight weight : weights) {
+      if (!CudaWeight.of(weight).quantized()) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /**
+   * Room for rows that {@link #fewRows(CudaActivations, RoundedRows, int, Weight[], Activations[])}
+   * reads.
+   */
+  RoundedRows room(CudaActivations x, int rows) {
+    return RoundedRows.take(scratch, rows, x.columns());
+  }
+
   /** See {@link dev.kvfreeze.device.Device#decodeMatmul}. */
   void fewRows(CudaActivations x, int rows, Weight[] weights, Activations[] outs) {
-    int columns = x.columns();
-    List<Factors> groups = grouped(x, weights, outs, rows);
     boolean quantized = false;
     for (Weight weight : weights) {
       quantized |= CudaWeight.of(weight).quantized();
     }
-    long quants = 0;
-    long scales = 0;
+    RoundedRows rounded = NOT_ROUNDED;
     if (quantized) {
-      long padded = 8L * divideUp(rows, 8);
-      scratch.begin();
-      quants = scratch.take("rounded activations", padded * columns);
-      scales = scratch.take("rounded activations", padded * columns / 32 * 8);
+      rounded = room(x, rows);
       work.launch(
           "round_rows",
-          divideUp(columns, ROUND_COLUMNS),
+          divideUp(x.columns(), ROUND_COLUMNS),
           divideUp(rows, 8),
           1,
           256,
           x.address(),
           rows,
-          columns,
-          quants,
-          scales);
+          x.columns(),
+          rounded.quants(),
+          rounded.scales());
     }
+    fewRows(x, rounded, rows, weights, outs);
+  }
+
+  /**
+   * The same for rows that are rounded already.
+   *
+   * @param x read where a weight is not quantised
+   */
+  void fewRows(
+      CudaActivations x, RoundedRows rounded, int rows, Weight[] weights, Activations[] outs) {
     int together = rows <= 8 ? 8 : rows <= 16 ? 16 : 32;
-    for (Factors factors : groups) {
+    for (Factors factors : grouped(x, weights, outs, rows)) {
       work.launch(
           "decode_rows" + together,
           factors.blocks(TILE_ROWS),
           divideUp(rows, together),
           1,
           512,
-          factors.arguments(rows, columns, quants, scales, x.address(), 0));
+          factors.arguments(rows, x.columns(), rounded.quants(), rounded.scales(), x.address(), 0));
     }
   }
 }

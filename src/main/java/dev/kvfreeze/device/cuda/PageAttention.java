@@ -4,6 +4,9 @@ import static dev.kvfreeze.device.cuda.Kernels.divideUp;
 
 import dev.kvfreeze.device.AttentionSegment;
 import dev.kvfreeze.device.HeadPages;
+import dev.kvfreeze.device.QkvFinish;
+import dev.kvfreeze.device.QkvRows;
+import dev.kvfreeze.device.Weight;
 import dev.kvfreeze.model.AttentionShape;
 import java.nio.IntBuffer;
 import java.util.ArrayList;
@@ -111,6 +114,60 @@ final class PageAttention {
         t.heads(),
         t.pages(),
         t.pool());
+  }
+
+  /**
+   * See {@link dev.kvfreeze.device.Device#finishQkv}.
+   *
+   * @param turns of the rows' positions
+   */
+  void finish(
+      QkvRows qkv,
+      QkvFinish finish,
+      Elementwise.RopeTable turns,
+      AttentionShape shape,
+      CudaPageMemory memory,
+      List<AttentionSegment> segments) {
+    check(shape, memory);
+    int rows = rows(segments);
+    if (rows == 0) {
+      return;
+    }
+    Tables t = tables(shape, memory, segments);
+    CudaActivations query = CudaActivations.of(qkv.query());
+    work.launch(
+        "finish_qkv",
+        divideUp(shape.heads() + 2 * shape.kvHeads(), 8),
+        rows,
+        1,
+        256,
+        query.address(),
+        CudaActivations.of(qkv.key()).address(),
+        CudaActivations.of(qkv.value()).address(),
+        address(finish.queryBias()),
+        address(finish.keyBias()),
+        address(finish.valueBias()),
+        address(finish.queryNorm()),
+        address(finish.keyNorm()),
+        finish.epsilon(),
+        turns.cosines,
+        turns.sines,
+        turns.pairs(),
+        turns.halfSplit(),
+        shape.heads(),
+        shape.kvHeads(),
+        shape.headSize(),
+        memory.layout().pageTokens(),
+        t.segments(),
+        segments.size(),
+        t.heads(),
+        t.pages(),
+        t.pool());
+    query.written(rows);
+  }
+
+  private static long address(Weight weight) {
+    return weight == null ? 0 : CudaWeight.of(weight).address();
   }
 
   /** See {@link dev.kvfreeze.device.Device#attend}. */

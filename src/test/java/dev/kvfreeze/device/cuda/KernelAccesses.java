@@ -21,7 +21,8 @@ final class KernelAccesses {
 
   private void report() {
     switch (launch.function().name()) {
-      case "write_kv" -> writeKv();
+      case "write_kv" -> writeKv(2, 5);
+      case "finish_qkv" -> writeKv(14, 17);
       case "attend_decode" -> attendDecode();
       case "attend_prefill", "mass_prefill" -> attendPrefill();
       case "sketch_keys" -> sketchKeys();
@@ -70,22 +71,23 @@ final class KernelAccesses {
     }
   }
 
-  private void writeKv() {
-    int kvHeads = number(2);
-    int pageTokens = number(4);
-    int pageBytes = 4 * pageTokens * number(3);
-    int segments = number(6);
-    IntBuffer segmentTable = ints(address(5), 4L * segments);
-    IntBuffer heads = ints(address(7), 2L * segments * kvHeads);
+  /** Where the shape's arguments begin, and those of the tables. */
+  private void writeKv(int shape, int tables) {
+    int kvHeads = number(shape);
+    int pageTokens = number(shape + 2);
+    int pageBytes = 4 * pageTokens * number(shape + 1);
+    int segments = number(tables + 1);
+    IntBuffer segmentTable = ints(address(tables), 4L * segments);
+    IntBuffer heads = ints(address(tables + 2), 2L * segments * kvHeads);
     for (int segment = 0; segment < segments; segment++) {
       int first = segmentTable.get(4 * segment + 2);
       int end = first + segmentTable.get(4 * segment + 1);
       for (int head = segment * kvHeads; head < (segment + 1) * kvHeads; head++) {
-        IntBuffer entries = entries(address(8), heads, head);
+        IntBuffer entries = entries(address(tables + 3), heads, head);
         for (int i = 0; i < heads.get(2 * head + 1); i++) {
           int position = entries.get(2 * i + 1);
           if (position < end && position + pageTokens > first) {
-            page(address(9), entries.get(2 * i), pageBytes, true);
+            page(address(tables + 4), entries.get(2 * i), pageBytes, true);
           }
         }
       }
