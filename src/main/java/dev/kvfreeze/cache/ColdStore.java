@@ -36,6 +36,11 @@ public interface ColdStore extends AutoCloseable {
     memory.write(slot, staging, 0);
   }
 
+  /** Whether the device moves pages by itself, while it computes. */
+  default boolean movesBesideComputing() {
+    return false;
+  }
+
   /** Forgets a page. */
   void release(long handle);
 

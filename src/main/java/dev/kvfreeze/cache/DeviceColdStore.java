@@ -58,6 +58,11 @@ public final class DeviceColdStore implements ColdStore {
   }
 
   @Override
+  public boolean movesBesideComputing() {
+    return true;
+  }
+
+  @Override
   public long bytes() {
     return (long) handles.live() * pageBytes;
   }

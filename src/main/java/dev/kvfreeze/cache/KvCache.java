@@ -152,6 +152,11 @@ public final class KvCache implements AutoCloseable {
     return cold.bytes() + pageBytes <= cold.limitBytes() && cold.bytes() < refusedAtBytes;
   }
 
+  /** Whether pages that are brought back early arrive while something else is computed. */
+  boolean movesBesideComputing() {
+    return cold.movesBesideComputing();
+  }
+
   String coldCondition() {
     return "the cold store holds " + cold.bytes() + " of " + cold.limitBytes() + " bytes";
   }

@@ -41,6 +41,15 @@ public final class PagePool {
     return slot;
   }
 
+  /**
+   * A slot for what could do without, or -1: one that was used before, or a fresh one while half of
+   * the memory is. What shares the memory with pages cannot have slots that were once used.
+   */
+  int acquireSpare() {
+    boolean fits = returnedCount > 0 || fresh < memory.capacity() / 2;
+    return fits ? acquire() : -1;
+  }
+
   /** So many slots, or none and the exception that tells why. */
   int[] acquire(int count) {
     int[] slots = new int[count];

@@ -4,8 +4,9 @@ import dev.kvfreeze.freeze.StepKind;
 
 /**
  * Exact reading of a prompt that does not fit: when a chunk reaches a layer, the layer's cold pages
- * come in, have part in its attention, and leave again. Resident are the sketches, one layer, and
- * the last page of each head where it is not full.
+ * come in, have part in its attention, and leave again. Resident are the sketches, one layer (where
+ * pages move beside the computing and there is room, the next one too), and the last page of each
+ * head where it is not full.
  */
 final class PassingPages {
   private final SequenceCache owner;
@@ -62,7 +63,7 @@ final class PassingPages {
       HeadTable table = tables[i];
       for (int page = firstVisible / pageTokens; page < table.count; page++) {
         if (table.slots[page] < 0) {
-          bringIn(table, page);
+          bringIn(table, page, cache.pool.acquire());
         }
       }
       table.relist(pageTokens, owner.length);
@@ -70,8 +71,35 @@ final class PassingPages {
     owner.notePeak();
   }
 
-  private void bringIn(HeadTable table, int page) {
-    int slot = cache.pool.acquire();
+  /**
+   * The second layer's worth of pages is room that is free anyway until the pass ends: what does
+   * not fit comes in when the layer is opened.
+   */
+  void prefetch(int layer, int firstVisible) {
+    if (!cache.movesBesideComputing()) {
+      return;
+    }
+    // What was asked for before is a batch of its own: the present layer waits for nothing else.
+    cache.memory.sendMoves();
+    for (int i = layer * cache.kvHeads; i < (layer + 1) * cache.kvHeads; i++) {
+      HeadTable table = tables[i];
+      for (int page = firstVisible / pageTokens; page < table.count; page++) {
+        if (table.slots[page] >= 0 || table.handles[page] < 0) {
+          continue;
+        }
+        int slot = cache.pool.acquireSpare();
+        if (slot < 0) {
+          cache.memory.sendMoves();
+          return;
+        }
+        bringIn(table, page, slot);
+      }
+    }
+    cache.memory.sendMoves();
+    owner.notePeak();
+  }
+
+  private void bringIn(HeadTable table, int page, int slot) {
     if (table.handles[page] >= 0) {
       try {
         cache.bringBack(table.handles[page], slot);

@@ -26,6 +26,7 @@ public final class SequenceCache implements AutoCloseable {
   final SequencePolicy policy;
   final PassingPages passing;
   private final PageChoices choices;
+  private final PageBackups backups;
   int length;
 
   /** Logical pages below this were offered to the cold store when they filled. */
@@ -36,10 +37,8 @@ public final class SequenceCache implements AutoCloseable {
   /** On the device, but left out of the attention. */
   long excludedPages;
 
-  private long coldPages;
   long frozenTotal;
   private long thawedTotal;
-  private long backedUpTotal;
 
   /** Pages that came in from the cold store for one layer's attention only. */
   long passedTotal;
@@ -47,7 +46,6 @@ public final class SequenceCache implements AutoCloseable {
   private long peakActivePages;
   private long peakResidentBytes;
   long deferredThaws;
-  private String warning;
   private boolean closed;
 
   SequenceCache(KvCache cache, String id) {
@@ -64,6 +62,7 @@ public final class SequenceCache implements AutoCloseable {
       tables[i] = new HeadTable(layer, cache.newSketches(layer), cache.newBoxes());
       pages[layer][i % cache.kvHeads] = tables[i].pages;
     }
+    this.backups = new PageBackups(id, cache);
     this.passing = new PassingPages(this, cache, tables);
     this.choices = new PageChoices(this, cache, tables);
   }
@@ -117,7 +116,9 @@ public final class SequenceCache implements AutoCloseable {
 
   PoolExhaustedException exhausted(String what, long neededPages) {
     String condition =
-        warning != null ? " (" + cache.coldCondition() + ", so nothing can be frozen)" : "";
+        backups.warning() != null
+            ? " (" + cache.coldCondition() + ", so nothing can be frozen)"
+            : "";
     return PoolExhaustedException.of(
         id + ": " + what + condition,
         neededPages * cache.pageBytes,
@@ -142,6 +143,16 @@ public final class SequenceCache implements AutoCloseable {
   public void openLayer(int layer, int firstVisible) {
     if (passing.active) {
       passing.open(layer, firstVisible);
+    }
+  }
+
+  /**
+   * While an earlier layer is computed: begins to bring in the cold pages that {@link #openLayer}
+   * of this one will want, where they move beside the computing and there is room for them.
+   */
+  public void prefetchLayer(int layer, int firstVisible) {
+    if (passing.active) {
+      passing.prefetch(layer, firstVisible);
     }
   }
 
@@ -265,37 +276,12 @@ public final class SequenceCache implements AutoCloseable {
   }
 
   boolean backUp(HeadTable table, int page) {
-    if (table.handles[page] >= 0) {
-      return true;
-    }
-    if (!cache.coldTakes()) {
-      warn(cache.coldCondition());
-      return false;
-    }
-    try {
-      table.handles[page] = cache.backUp(table.slots[page]);
-    } catch (ColdStoreFullException e) {
-      warn(e.getMessage());
-      return false;
-    }
-    backedUpTotal++;
-    coldPages++;
-    return true;
-  }
-
-  private void warn(String condition) {
-    if (warning == null) {
-      warning =
-          id
-              + ": pages stay on the device unfrozen: "
-              + condition
-              + "; give it more room with --set cache.coldBytes=BYTES or a larger disk";
-    }
+    return backups.backUp(table, page);
   }
 
   /** Why pages could not be frozen, the first time it happened, or null. */
   public String warning() {
-    return warning;
+    return backups.warning();
   }
 
   /**
@@ -324,7 +310,7 @@ public final class SequenceCache implements AutoCloseable {
         if (table.slots[full] < 0) {
           thaw(table, full);
         }
-        forget(table, full);
+        backups.forget(table, full);
         table.moved(full);
       }
       table.cutSummaries(full);
@@ -356,15 +342,7 @@ public final class SequenceCache implements AutoCloseable {
     } else {
       frozenPages--;
     }
-    forget(table, page);
-  }
-
-  private void forget(HeadTable table, int page) {
-    if (table.handles[page] >= 0) {
-      cache.forget(table.handles[page]);
-      table.handles[page] = NONE;
-      coldPages--;
-    }
+    backups.forget(table, page);
   }
 
   void thaw(HeadTable table, int page) {
@@ -392,7 +370,7 @@ public final class SequenceCache implements AutoCloseable {
         length - frozenTokens - excludedTokens,
         frozenTokens,
         activePages * cache.pageBytes + passing.sketchBytes(),
-        coldPages * cache.pageBytes,
+        backups.bytes(),
         Math.max(peakActivePages, activePages) * (double) pageTokens / tables.length,
         Math.max(peakResidentBytes, activePages * cache.pageBytes + passing.sketchBytes()));
   }
@@ -402,7 +380,7 @@ public final class SequenceCache implements AutoCloseable {
     return new CacheTraffic(
         frozenTotal,
         thawedTotal,
-        backedUpTotal * cache.pageBytes,
+        backups.bytesMade(),
         (thawedTotal + passedTotal) * cache.pageBytes,
         deferredThaws);
   }

@@ -215,6 +215,12 @@ public final class Transformer {
     for (ForwardSlice slice : slices) {
       slice.cache().openLayer(layer, firstVisible(slice, shape));
     }
+    if (layer + 1 < spec.layers().size()) {
+      AttentionShape next = spec.layers().get(layer + 1).attention();
+      for (ForwardSlice slice : slices) {
+        slice.cache().prefetchLayer(layer + 1, firstVisible(slice, next));
+      }
+    }
     List<AttentionSegment> segments = segments(layer, slices);
     QkvRows qkv = new QkvRows(query, key, value, rows, positions);
     device.finishQkv(qkv, finish(layerSpec, w), shape, memory, segments);
