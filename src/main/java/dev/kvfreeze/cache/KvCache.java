@@ -4,6 +4,7 @@ import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.device.PageMemory;
 import dev.kvfreeze.freeze.CacheShape;
+import dev.kvfreeze.freeze.CapShare;
 import dev.kvfreeze.freeze.FreezePolicy;
 import dev.kvfreeze.freeze.PageEstimates;
 import dev.kvfreeze.model.Rope;
@@ -29,6 +30,7 @@ public final class KvCache implements AutoCloseable {
   private final List<Rope> ropes;
   private final ColdStore cold;
   private final int[] staging;
+  private final long budgetBytes;
   private final Set<SequenceCache> open = new LinkedHashSet<>();
 
   /** Bytes in the cold store when it last refused a page: below that, it is worth asking again. */
@@ -70,6 +72,7 @@ public final class KvCache implements AutoCloseable {
     this.pageBytes = memory.layout().pageBytes();
     this.shape = shape(policy, memory.layout(), layers, kvHeads);
     this.staging = new int[memory.layout().wordsPerPage()];
+    this.budgetBytes = poolBytes();
   }
 
   /** The sizes of a sequence's cache under a policy. */
@@ -84,7 +87,16 @@ public final class KvCache implements AutoCloseable {
 
   /** An empty sequence; {@code id} names the document in messages. */
   public SequenceCache open(String id) {
-    SequenceCache sequence = new SequenceCache(this, id);
+    return open(id, CapShare.whole());
+  }
+
+  /**
+   * The same under a share of the policy's cap.
+   *
+   * @param share is the sequence's from now on
+   */
+  public SequenceCache open(String id, CapShare share) {
+    SequenceCache sequence = new SequenceCache(this, id, share);
     open.add(sequence);
     return sequence;
   }
@@ -111,7 +123,12 @@ public final class KvCache implements AutoCloseable {
     return shape;
   }
 
-  /** Most bytes of active pages. */
+  /** Most bytes of active pages, and where sketches share the memory of sketches besides. */
+  public long budgetBytes() {
+    return budgetBytes;
+  }
+
+  /** Most bytes of active pages; where sketches share the memory, beside those there are now. */
   public long poolBytes() {
     return (long) pool.capacity() * pageBytes;
   }

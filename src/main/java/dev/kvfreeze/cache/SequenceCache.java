@@ -4,6 +4,7 @@ import dev.kvfreeze.device.HeadPages;
 import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.PageMemory;
 import dev.kvfreeze.device.SketchedPage;
+import dev.kvfreeze.freeze.CapShare;
 import dev.kvfreeze.freeze.RecoveryLevel;
 import dev.kvfreeze.freeze.SequencePolicy;
 import dev.kvfreeze.freeze.StepKind;
@@ -18,6 +19,7 @@ public final class SequenceCache implements AutoCloseable {
 
   private final KvCache cache;
   private final String id;
+  private final CapShare share;
   private final int pageTokens;
   final HeadTable[] tables;
   private final HeadPages[][] pages;
@@ -48,13 +50,14 @@ public final class SequenceCache implements AutoCloseable {
   long deferredThaws;
   private boolean closed;
 
-  SequenceCache(KvCache cache, String id) {
+  SequenceCache(KvCache cache, String id, CapShare share) {
     this.cache = cache;
     this.id = id;
+    this.share = share;
     this.pageTokens = cache.pageTokens;
     this.mayFreeze = cache.policy.mayFreeze();
     this.moves = new HeadMoves(this, cache);
-    this.policy = cache.policy.sequence(cache.shape);
+    this.policy = cache.policy.sharing(share).sequence(cache.shape);
     this.tables = new HeadTable[cache.layers * cache.kvHeads];
     this.pages = new HeadPages[cache.layers][cache.kvHeads];
     for (int i = 0; i < tables.length; i++) {
@@ -250,6 +253,19 @@ public final class SequenceCache implements AutoCloseable {
     }
     cache.memory.sendMoves();
     notePeak();
+  }
+
+  /**
+   * Between two steps, when the pool is short: the next step freezes deeper. False when the policy
+   * has no cap, or too little is left of it.
+   */
+  public boolean tightenCap() {
+    return cache.policy.tightens() && share.tighten();
+  }
+
+  /** Between two steps, when the pool has room again. */
+  public void relaxCap() {
+    share.relax();
   }
 
   /** Between two steps: brings back what a recovery of this level asks for. */

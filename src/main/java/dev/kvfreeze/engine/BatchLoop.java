@@ -94,7 +94,8 @@ final class BatchLoop {
       if (document.result().isDone()) {
         continue;
       }
-      if (!admission.everFits(document)) {
+      Admission.Room room = admission.roomAlone(document);
+      if (room == null) {
         document
             .result()
             .completeExceptionally(
@@ -106,17 +107,17 @@ final class BatchLoop {
                         + " prompt tokens need "
                         + admission.predictedBytes(document)
                         + " bytes of KV pages, the pool has "
-                        + cache.poolBytes()
+                        + cache.budgetBytes()
                         + "; raise cache.poolBytes, lower engine.contextLimit or choose a policy that "
                         + "frees pages while the prompt is read"));
         continue;
       }
-      if (!admission.fits(document)) {
+      if (!admission.fits(room)) {
         requeue.accept(document);
         return;
       }
-      document.admit(cache.open(document.request().id()));
-      admission.reserve(document);
+      document.admit(cache.open(document.request().id(), room.share()));
+      admission.reserve(document, room);
       running.add(document);
     }
   }
@@ -174,14 +175,25 @@ final class BatchLoop {
     long start = System.nanoTime();
     slices.clear();
     decoding.clear();
+    PoolExhaustedException shortage = null;
     for (Document document : List.copyOf(running)) {
       if (document.takeReadsExactly()) {
         readExactly(document);
-      } else if (extend(document, 1, StepKind.DECODE)) {
+        continue;
+      }
+      try {
+        document.cache().extend(1, StepKind.DECODE);
         document.cache().beginStep(StepKind.DECODE);
         slices.add(document.decodeSlice());
         decoding.add(document);
+      } catch (PoolExhaustedException e) {
+        shortage = e;
+      } catch (RuntimeException e) {
+        fail(document, e);
       }
+    }
+    if (shortage != null) {
+      relieve(shortage);
     }
     if (decoding.isEmpty()) {
       return;
@@ -259,6 +271,26 @@ final class BatchLoop {
   }
 
   /**
+   * The pool has run out in spite of admission: documents that found no page sit out this step,
+   * while those that did freeze deeper after it. Where they cannot, or nobody has found a page, the
+   * newest gives its pages back.
+   */
+  private void relieve(PoolExhaustedException shortage) {
+    boolean tightened = false;
+    for (Document document : running) {
+      tightened |= document.cache().tightenCap();
+    }
+    if (!tightened || decoding.isEmpty()) {
+      for (int i = running.size() - 1; i >= 0; i--) {
+        if (!decoding.contains(running.get(i))) {
+          sendBack(running.get(i), shortage);
+          return;
+        }
+      }
+    }
+  }
+
+  /**
    * Takes pages for the document's next tokens. When the pool is exhausted in spite of admission
    * (thawed pages can exceed the prediction), the document gives its pages back and starts over
    * once another has left; alone in the pool it fails.
@@ -268,18 +300,22 @@ final class BatchLoop {
       document.cache().extend(tokens, kind);
       return true;
     } catch (PoolExhaustedException e) {
-      if (running.size() == 1) {
-        fail(document, e);
-      } else {
-        leave(document);
-        sentBack.addLast(document.restarted(contextLimit));
-        roomSinceSendingBack = false;
-      }
+      sendBack(document, e);
       return false;
     } catch (RuntimeException e) {
       fail(document, e);
       return false;
     }
+  }
+
+  private void sendBack(Document document, PoolExhaustedException cause) {
+    if (running.size() == 1) {
+      fail(document, cause);
+      return;
+    }
+    leave(document);
+    sentBack.addLast(document.restarted(contextLimit));
+    roomSinceSendingBack = false;
   }
 
   private void complete(Document document) {
@@ -312,6 +348,7 @@ final class BatchLoop {
       admission.release(document);
       document.release();
       roomSinceSendingBack = true;
+      running.forEach(other -> other.cache().relaxCap());
     }
   }
 

@@ -67,6 +67,20 @@ public final class AdaptivePolicy implements FreezePolicy {
   }
 
   @Override
+  public boolean tightens() {
+    return !(options.adaptive().cap() instanceof FreezeCap.None);
+  }
+
+  @Override
+  public FreezePolicy sharing(CapShare share) {
+    if (!tightens()) {
+      return this;
+    }
+    FreezeCap shared = new FreezeCap.Shared(options.adaptive().cap(), share);
+    return new AdaptivePolicy(options.withAdaptive(options.adaptive().withCap(shared)));
+  }
+
+  @Override
   public SequencePolicy sequence(CacheShape shape) {
     return new AdaptiveSequence(options, shape);
   }

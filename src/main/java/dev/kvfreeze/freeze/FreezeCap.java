@@ -51,6 +51,14 @@ public sealed interface FreezeCap {
     }
   }
 
+  /** A share of another cap, which may change from step to step. */
+  record Shared(FreezeCap cap, CapShare share) implements FreezeCap {
+    @Override
+    public double activeTokens(int length, CacheShape shape) {
+      return share.value() * Math.max(0, cap.activeTokens(length, shape));
+    }
+  }
+
   /**
    * Reads a cap.
    *

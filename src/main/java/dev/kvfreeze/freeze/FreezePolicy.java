@@ -41,6 +41,16 @@ public interface FreezePolicy {
     return false;
   }
 
+  /** Whether {@link #sharing} makes it freeze deeper: it keeps to a cap. */
+  default boolean tightens() {
+    return false;
+  }
+
+  /** The same policy under a share of its cap; itself where it has none. */
+  default FreezePolicy sharing(CapShare share) {
+    return this;
+  }
+
   /** Fresh state for one sequence. */
   SequencePolicy sequence(CacheShape shape);
 
