@@ -185,11 +185,7 @@ public final class SequenceCache implements AutoCloseable {
       int head = layer * cache.kvHeads + i;
       sketches[i] = tables[head].sketches;
       moves.look(tables[head]);
-      if (kind == StepKind.DECODE) {
-        policy.ask(head, moves, moves);
-      } else {
-        moves.askAll();
-      }
+      policy.ask(head, kind, moves, moves);
     }
     return sketches;
   }
