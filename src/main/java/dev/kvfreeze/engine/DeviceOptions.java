@@ -11,10 +11,12 @@ import dev.kvfreeze.device.cpu.DecodeActivations;
  * @param gpu the GPU that may be used: an ordinal or {@code GPU-...} or {@code MIG-...} as {@code
  *     nvidia-smi -L} prints it; empty for the first one that is visible
  * @param memory of a GPU that is used
+ * @param profiling of a CPU; a GPU cannot be profiled
  */
 public record DeviceOptions(
     DeviceChoice choice,
     int threads,
     DecodeActivations decodeActivations,
     String gpu,
-    DeviceBudget memory) {}
+    DeviceBudget memory,
+    Profiling profiling) {}

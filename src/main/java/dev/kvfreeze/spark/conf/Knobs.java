@@ -7,6 +7,7 @@ import dev.kvfreeze.device.DeviceBudget;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.cpu.DecodeActivations;
 import dev.kvfreeze.engine.DeviceChoice;
+import dev.kvfreeze.engine.Profiling;
 import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -251,6 +252,15 @@ public final class Knobs {
           "",
           RUNNING,
           "Refuses to run where other kernels would be used; empty takes what is there.");
+  public static final Knob<Profiling> PROFILE =
+      Knob.of(
+          "engine.profile",
+          KnobTypes.choice(Profiling.class),
+          "",
+          "off",
+          RUNNING,
+          "on: summarize and generate end with a table of where the time went, milliseconds a token by"
+              + " part of the model, beside the memory's measured bandwidth. CPU only.");
   public static final Knob<String> ENGINE_FACTORY =
       Knob.of(
           "engine.factory",
@@ -356,6 +366,7 @@ public final class Knobs {
             THREADS,
             REQUIRED_PROVIDER,
             DECODE_ACTIVATIONS,
+            PROFILE,
             ENGINE_FACTORY,
             ERROR_BUDGET,
             PROGRESS_INTERVAL,

@@ -48,7 +48,8 @@ public final class ModelEngineFactory implements EngineFactory {
         threads == 0 ? resources.cores() : threads,
         settings.value(Knobs.DECODE_ACTIVATIONS),
         resources.gpu().orElse(""),
-        settings.value(Knobs.DEVICE_MEMORY));
+        settings.value(Knobs.DEVICE_MEMORY),
+        settings.value(Knobs.PROFILE));
   }
 
   private static EngineOptions engineOptions(Settings settings, Path localDirectory) {
