@@ -3,6 +3,7 @@ package dev.kvfreeze.benchmark;
 import dev.kvfreeze.device.DeviceBudget;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.cpu.DecodeActivations;
+import dev.kvfreeze.device.cpu.KernelCheck;
 import dev.kvfreeze.engine.DeviceChoice;
 import dev.kvfreeze.engine.DeviceOptions;
 import dev.kvfreeze.engine.Engine;
@@ -154,6 +155,7 @@ public final class EngineBenchmark implements Callable<Integer> {
             DeviceChoice.CPU,
             threads,
             DecodeActivations.INT8,
+            KernelCheck.FRESH,
             "",
             DeviceBudget.ofShare(1),
             profiled ? Profiling.ON : Profiling.OFF);

@@ -48,11 +48,10 @@ public final class Devices {
   }
 
   private static Device cpu(DeviceOptions options) {
-    if (options.profiling() == Profiling.OFF) {
-      return CpuDevice.open(options.threads(), options.decodeActivations());
-    }
-    double bytesPerSecond = MemoryBandwidth.readBytesPerSecond(options.threads());
-    return new ProfiledDevice(
-        CpuDevice.open(options.threads(), options.decodeActivations()), bytesPerSecond);
+    Device device =
+        CpuDevice.open(options.threads(), options.decodeActivations(), options.kernelCheck());
+    return options.profiling() == Profiling.OFF
+        ? device
+        : new ProfiledDevice(device, MemoryBandwidth.readBytesPerSecond(options.threads()));
   }
 }

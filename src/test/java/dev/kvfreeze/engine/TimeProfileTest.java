@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.kvfreeze.device.DeviceBudget;
 import dev.kvfreeze.device.PartTimes.Part;
 import dev.kvfreeze.device.cpu.DecodeActivations;
+import dev.kvfreeze.device.cpu.KernelCheck;
 import dev.kvfreeze.freeze.PolicyOptions;
 import dev.kvfreeze.model.LanguageModel;
 import java.util.ArrayList;
@@ -92,6 +93,7 @@ class TimeProfileTest {
             DeviceChoice.CUDA,
             2,
             DecodeActivations.INT8,
+            KernelCheck.FRESH,
             "",
             DeviceBudget.ofShare(0.5),
             Profiling.ON);
@@ -119,7 +121,13 @@ class TimeProfileTest {
         PolicyOptions.defaults(),
         "adaptive",
         new DeviceOptions(
-            DeviceChoice.CPU, 2, DecodeActivations.INT8, "", DeviceBudget.ofShare(0.5), profiling));
+            DeviceChoice.CPU,
+            2,
+            DecodeActivations.INT8,
+            KernelCheck.FRESH,
+            "",
+            DeviceBudget.ofShare(0.5),
+            profiling));
   }
 
   private static List<Generation> generate(Engine engine, LanguageModel model, int documents)

@@ -3,10 +3,12 @@ package dev.kvfreeze.device.cpu;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.model.ModelSpec;
 import dev.kvfreeze.model.tensor.TensorType;
+import java.time.LocalDate;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
 
@@ -42,6 +44,7 @@ final class KernelWatch {
 
   private final KernelProvider provider;
   private final WorkerPool pool;
+  private final KeptChecks kept;
   private final Set<TensorType> types = EnumSet.noneOf(TensorType.class);
   private ModelSpec spec;
   private PageLayout layout;
@@ -51,9 +54,13 @@ final class KernelWatch {
   private long bytesBefore;
   private volatile String verdict;
 
-  KernelWatch(KernelProvider provider, WorkerPool pool) {
+  /**
+   * @param kept earlier checks, or null to check at every start
+   */
+  KernelWatch(KernelProvider provider, WorkerPool pool, KeptChecks kept) {
     this.provider = provider;
     this.pool = pool;
+    this.kept = kept;
     this.verdict = vectors() ? "not checked yet" : "good: scalar kernels need no check";
   }
 
@@ -71,7 +78,7 @@ final class KernelWatch {
     return verdict;
   }
 
-  /** Checks every operation of the model for a moment. */
+  /** Checks every operation of the model for a moment, unless that is known to be well. */
   void start(ModelSpec spec, PageLayout layout, int sketchPlanes) {
     this.spec = spec;
     this.layout = layout;
@@ -79,7 +86,16 @@ final class KernelWatch {
     if (!vectors()) {
       return;
     }
+    Optional<LocalDate> before = kept == null ? Optional.empty() : kept.passed(checked());
+    if (before.isPresent()) {
+      verdict = "good when checked on " + before.get();
+      LOGGER.log(System.Logger.Level.DEBUG, "Kernels were " + verdict);
+      return;
+    }
     List<KernelSelfCheck.Finding> pending = boxed(START_MILLIS);
+    if (kept != null && pending.isEmpty()) {
+      kept.keep(checked());
+    }
     verdict =
         pending.isEmpty()
             ? "good"
@@ -88,6 +104,19 @@ final class KernelWatch {
                 + " ms: "
                 + pending.stream().map(f -> f.kernel()).collect(Collectors.joining(", "));
     LOGGER.log(System.Logger.Level.DEBUG, "Kernels at the start: " + verdict);
+  }
+
+  /** What the candidates are made from. */
+  private String checked() {
+    ModelSpec.LayerSpec layer = spec.layers().get(0);
+    return String.join(
+        "\n",
+        "matrices " + types,
+        "attention " + layer.attention(),
+        "pages " + layout,
+        "sketches " + sketchPlanes,
+        "activation " + spec.activation(),
+        "rope " + layer.rope().pairing() + " " + layer.rope().inverseFrequencies().length);
   }
 
   private List<KernelSelfCheck.Finding> boxed(long limitMillis) {
@@ -136,6 +165,9 @@ final class KernelWatch {
     List<String> names = new ArrayList<>();
     // By now they are compiled, well or badly: a moment of each is enough.
     boxed(START_MILLIS).forEach(finding -> names.add(finding.toString()));
+    if (kept != null) {
+      kept.forget(checked());
+    }
     String before = verdict;
     verdict =
         String.format(

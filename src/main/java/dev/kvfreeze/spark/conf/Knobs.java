@@ -6,6 +6,7 @@ import static dev.kvfreeze.spark.conf.Knob.Effect.RUNNING;
 import dev.kvfreeze.device.DeviceBudget;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.cpu.DecodeActivations;
+import dev.kvfreeze.device.cpu.KernelCheck;
 import dev.kvfreeze.engine.DeviceChoice;
 import dev.kvfreeze.engine.Profiling;
 import java.time.Duration;
@@ -252,6 +253,15 @@ public final class Knobs {
           "",
           RUNNING,
           "Refuses to run where other kernels would be used; empty takes what is there.");
+  public static final Knob<KernelCheck> KERNEL_CHECK =
+      Knob.of(
+          "engine.kernelCheck",
+          KnobTypes.choice(KernelCheck.class),
+          "",
+          "kept",
+          RUNNING,
+          "Whether an engine that starts on a CPU spends up to 0.8 s on checking its kernels every time"
+              + " (fresh), or not within a week after a check that passed there.");
   public static final Knob<Profiling> PROFILE =
       Knob.of(
           "engine.profile",
@@ -366,6 +376,7 @@ public final class Knobs {
             THREADS,
             REQUIRED_PROVIDER,
             DECODE_ACTIVATIONS,
+            KERNEL_CHECK,
             PROFILE,
             ENGINE_FACTORY,
             ERROR_BUDGET,
