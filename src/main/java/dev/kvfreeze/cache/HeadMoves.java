@@ -48,7 +48,7 @@ final class HeadMoves implements HeadView, PageMover {
 
   @Override
   public long activePages() {
-    return (long) owner.pageCount() * cache.shape.heads() - owner.frozenPages;
+    return owner.counts.active(owner.pageCount());
   }
 
   @Override
@@ -92,8 +92,8 @@ final class HeadMoves implements HeadView, PageMover {
     cache.pool.release(head.slots[page]);
     head.slots[page] = HeadTable.NONE;
     head.moved(page);
-    owner.frozenPages++;
-    owner.frozenTotal++;
+    owner.counts.frozen++;
+    owner.counts.frozenTotal++;
   }
 
   @Override
@@ -102,7 +102,7 @@ final class HeadMoves implements HeadView, PageMover {
       return;
     }
     if (cache.pool.freePages() == 0) {
-      owner.deferredThaws++;
+      owner.counts.deferredThaws++;
       return;
     }
     owner.thaw(table, page);
@@ -113,7 +113,7 @@ final class HeadMoves implements HeadView, PageMover {
     boolean full = (page + 1L) * pageTokens <= owner.length();
     if (full && table.slots[page] >= 0 && !table.excluded(page)) {
       table.setExcluded(page, true);
-      owner.excludedPages++;
+      owner.counts.excluded++;
     }
   }
 
@@ -121,7 +121,7 @@ final class HeadMoves implements HeadView, PageMover {
   public void include(int page) {
     if (table.excluded(page)) {
       table.setExcluded(page, false);
-      owner.excludedPages--;
+      owner.counts.excluded--;
     }
   }
 }

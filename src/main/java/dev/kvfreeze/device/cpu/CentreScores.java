@@ -88,7 +88,7 @@ final class CentreScores {
     blocks = Math.max(needed, 2 * blocks);
     cosines = new float[blocks * fast.length];
     sines = new float[blocks * fast.length];
-    columns = rounded(blocks * TERMS, AttentionKernels.PRODUCT_COLUMNS);
+    columns = AttentionKernels.paddedColumns(blocks * TERMS);
     parabolas = new float[2 * slow.length * columns + AttentionKernels.SLACK];
     for (int block = 0; block < blocks; block++) {
       fillBlock(block);
@@ -117,10 +117,6 @@ final class CentreScores {
     }
   }
 
-  private static int rounded(int count, int unit) {
-    return (count + unit - 1) / unit * unit;
-  }
-
   /** The queries of a group and a head's centre: each wave's part in phase and its quadrature. */
   final class Query {
     private float[] cosine = {};
@@ -139,7 +135,7 @@ final class CentreScores {
         int headSize,
         float[] centre,
         int tokens) {
-      int rows = rounded(group, AttentionKernels.PRODUCT_ROWS);
+      int rows = AttentionKernels.paddedRows(group);
       if (cosine.length < group * fast.length || slowWaves.length < rows * 2 * slow.length) {
         cosine = new float[group * fast.length];
         sine = new float[group * fast.length];
@@ -159,7 +155,7 @@ final class CentreScores {
           slowWaves[at + slow.length + i] = inQuadrature(queries, g * headSize, centre, slow[i]);
         }
       }
-      int used = rounded((tokens + BLOCK - 1) / BLOCK * TERMS, AttentionKernels.PRODUCT_COLUMNS);
+      int used = AttentionKernels.paddedColumns((tokens + BLOCK - 1) / BLOCK * TERMS);
       kernels.multiply(
           slowWaves,
           2 * slow.length,
@@ -190,7 +186,7 @@ final class CentreScores {
      * blocks.
      */
     void score(AttentionKernels kernels, int group, int firstBlock, int count, Scratch own) {
-      int rows = rounded(group * count, AttentionKernels.PRODUCT_ROWS);
+      int rows = AttentionKernels.paddedRows(group * count);
       own.ensure(rows * depth, rows * BLOCK);
       float[] factors = own.factors;
       for (int g = 0; g < group; g++) {

@@ -80,6 +80,10 @@ class KernelWatchTest {
       second.judge(1_000_000);
       assertThat(second.verdict()).startsWith("compiled badly");
       assertThat(cache).isEmptyDirectory();
+      second.judge(100);
+      assertThat(second.verdict()).isEqualTo("good");
+      assertThat(started(pool, kept).verdict()).startsWith("good when checked on 20");
+      second.judge(1_000_000);
       assertThat(started(pool, kept).verdict()).doesNotContain("when checked");
     }
   }
