@@ -21,6 +21,9 @@ final class KernelWatch {
   /** For all operations together; what is not compiled by then is judged by the decode steps. */
   private static final long START_MILLIS = 800;
 
+  /** The same between two steps, where nearly all are compiled. */
+  private static final long CONFIRM_MILLIS = 300;
+
   /** Decode products until all kernels must be compiled, some hundred steps of a small model. */
   private static final int WARM_PRODUCTS = 40_000;
 
@@ -160,7 +163,7 @@ final class KernelWatch {
     long allowed = pool.threads() > 1 ? ALLOWED_BYTES_PER_PRODUCT : ALLOWED_BYTES_ALONE;
     if (bytesPerProduct <= allowed) {
       // Decode steps do not show the kernels of prefill; all are compiled by now.
-      if (kept != null && !verdict.equals("good") && boxed(START_MILLIS).isEmpty()) {
+      if (kept != null && !verdict.equals("good") && boxed(CONFIRM_MILLIS).isEmpty()) {
         kept.keep(checked());
       }
       verdict = "good";
