@@ -148,6 +148,7 @@ public final class PolicyMeasurement implements Callable<Integer> {
         defaults.keepMass(),
         sketchBits,
         recallInterval,
+        defaults.lookSpacing(),
         defaults.carry(),
         defaults.margin(),
         PrefillMode.EXACT);

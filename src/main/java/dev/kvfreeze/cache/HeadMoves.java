@@ -2,9 +2,10 @@ package dev.kvfreeze.cache;
 
 import dev.kvfreeze.freeze.HeadView;
 import dev.kvfreeze.freeze.PageMover;
+import dev.kvfreeze.freeze.PageQuestions;
 
 /** The head that the policy looks at, and what it decides. */
-final class HeadMoves implements HeadView, PageMover {
+final class HeadMoves implements HeadView, PageMover, PageQuestions {
   private final SequenceCache owner;
   private final KvCache cache;
   private final int pageTokens;
@@ -106,6 +107,21 @@ final class HeadMoves implements HeadView, PageMover {
       return;
     }
     owner.thaw(table, page);
+  }
+
+  @Override
+  public void askAll() {
+    table.sketches.askAll();
+  }
+
+  @Override
+  public void askNone(float unasked) {
+    table.sketches.askNone(unasked);
+  }
+
+  @Override
+  public void ask(int page) {
+    table.sketches.ask(page);
   }
 
   @Override

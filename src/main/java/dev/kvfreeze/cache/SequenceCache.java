@@ -164,11 +164,18 @@ public final class SequenceCache implements AutoCloseable {
     return choices;
   }
 
-  /** The sketches of a layer by KV head. */
-  public KeySketches[] sketches(int layer) {
+  /** The sketches of a layer by KV head, with the pages to score that the policy asks for. */
+  public KeySketches[] sketches(int layer, StepKind kind) {
     KeySketches[] sketches = new KeySketches[cache.kvHeads];
     for (int i = 0; i < sketches.length; i++) {
-      sketches[i] = tables[layer * cache.kvHeads + i].sketches;
+      int head = layer * cache.kvHeads + i;
+      sketches[i] = tables[head].sketches;
+      moves.look(tables[head]);
+      if (kind == StepKind.DECODE) {
+        policy.ask(head, moves, moves);
+      } else {
+        moves.askAll();
+      }
     }
     return sketches;
   }

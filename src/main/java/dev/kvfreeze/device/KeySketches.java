@@ -20,6 +20,11 @@ public class KeySketches {
   /** Tokens whose codes lie together: {@code bits[block][word][token]}. */
   public static final int BLOCK_TOKENS = 64;
 
+  /** Tokens that are scored together; a part of a block. */
+  public static final int RUN_TOKENS = 16;
+
+  private static final int ALL = -1;
+
   private static final int SPARE_BLOCKS = 1;
 
   private final int headSize;
@@ -46,8 +51,15 @@ public class KeySketches {
    */
   public float[] centre;
 
-  /** Out: estimated share of the attention by page, mean over the query heads of the group. */
+  /**
+   * Out: estimated share of the attention by page, mean over the query heads of the group; 0 for
+   * pages that were not to be scored.
+   */
   public float[] mass = {};
+
+  private int[] asked = {};
+  private int askedCount = ALL;
+  private float unaskedShare;
 
   /**
    * @param planes bits a dimension, 1 or 2
@@ -137,6 +149,48 @@ public class KeySketches {
     return (token / BLOCK_TOKENS * words + word) * BLOCK_TOKENS + token % BLOCK_TOKENS;
   }
 
+  /** Has {@link Device#scoreSketches} score all pages: the default. */
+  public void askAll() {
+    askedCount = ALL;
+    unaskedShare = 0;
+  }
+
+  /**
+   * Has it score only the pages that {@link #ask} names from now on. A device may score others too.
+   *
+   * @param unasked share of the attention that the other pages are taken to get, from 0 to below 1
+   */
+  public void askNone(float unasked) {
+    askedCount = 0;
+    unaskedShare = unasked;
+  }
+
+  /** Has it score a page as well: in ascending order, after {@link #askNone}. */
+  public void ask(int page) {
+    if (page >= pages) {
+      return;
+    }
+    if (askedCount == asked.length) {
+      asked = Arrays.copyOf(asked, Math.max(16, 2 * askedCount));
+    }
+    asked[askedCount++] = page;
+  }
+
+  /** Pages to score. */
+  public int askedCount() {
+    return askedCount == ALL ? pages : askedCount;
+  }
+
+  /** The pages to score in order: the one at a place. */
+  public int asked(int index) {
+    return askedCount == ALL ? index : asked[index];
+  }
+
+  /** Share of the attention that the pages which are not scored are taken to get. */
+  public float unaskedShare() {
+    return unaskedShare;
+  }
+
   /** The code of a dimension of a token. */
   public int code(int token, int dimension) {
     int place = dimension % (Integer.SIZE / planes) * planes;
@@ -147,6 +201,7 @@ public class KeySketches {
   /** Gives the memory back. */
   public void release() {
     pages = 0;
+    askAll();
     bits = new int[0];
     steps = new short[0];
     mass = new float[0];
@@ -156,5 +211,6 @@ public class KeySketches {
   /** Forgets the sketches of pages from {@code page} on. */
   public void cut(int page) {
     pages = Math.min(pages, page);
+    askAll();
   }
 }

@@ -243,7 +243,8 @@ public final class Transformer {
     for (int row = 0; row < slices.size(); row++) {
       SequenceCache cache = slices.get(row).cache();
       if (cache.wantsEstimates(layer, kind)) {
-        scored.add(new SketchSegment(row, slices.get(row).firstPosition(), cache.sketches(layer)));
+        scored.add(
+            new SketchSegment(row, slices.get(row).firstPosition(), cache.sketches(layer, kind)));
       } else if (cache.choices().wanted(layer)) {
         choosePages(layer, shape, row, slices.get(row));
       }
@@ -290,7 +291,7 @@ public final class Transformer {
             new SketchSegment(
                 segments.get(i).firstRow() + row,
                 segments.get(i).firstPosition() + row,
-                cache.sketches(layer));
+                cache.sketches(layer, kind));
         device.scoreSketches(this.query, shape, List.of(asking));
         cache.recall(layer);
       }

@@ -10,6 +10,9 @@ package dev.kvfreeze.freeze;
  *     together gets less than {@code 1 - keepMass}
  * @param sketchBits bits a dimension of the keys' sketches: 1 or 2
  * @param recallInterval decode steps from one look at a layer's sketches to the next
+ * @param lookSpacing how rarely a look scores a frozen page that is far from being wanted: one with
+ *     1/n of the importance it needs is scored at every {@code lookSpacing * sqrt(n)}th look; 0
+ *     scores all pages at every look
  * @param carry share of a page's importance that is carried from step to step
  * @param margin how much more important than the least important active page a frozen one must be
  *     to be thawed: 0.25 is a quarter
@@ -21,6 +24,7 @@ public record AdaptiveOptions(
     double keepMass,
     int sketchBits,
     int recallInterval,
+    double lookSpacing,
     double carry,
     double margin,
     PrefillMode prefill) {
@@ -36,27 +40,37 @@ public record AdaptiveOptions(
         "recall interval",
         recallInterval,
         "1 to " + (1 << 20));
+    PolicyOptions.require(
+        lookSpacing >= 0 && lookSpacing <= 1000, "look spacing", lookSpacing, "0 to 1000");
     PolicyOptions.require(carry >= 0 && carry < 1, "carry", carry, "0 to below 1");
     PolicyOptions.require(margin >= 0 && margin < 1e6, "margin", margin, "0 to 1000000");
   }
 
   public static AdaptiveOptions defaults() {
     return new AdaptiveOptions(
-        FreezeCap.parse(DEFAULT_CAP), 256, 1, 2, 2, 0.9, 0.25, PrefillMode.EXACT);
+        FreezeCap.parse(DEFAULT_CAP), 256, 1, 2, 1, 0.5, 0.9, 0.25, PrefillMode.EXACT);
   }
 
   public AdaptiveOptions withLeastTokens(int tokens) {
     return new AdaptiveOptions(
-        cap, tokens, keepMass, sketchBits, recallInterval, carry, margin, prefill);
+        cap, tokens, keepMass, sketchBits, recallInterval, lookSpacing, carry, margin, prefill);
   }
 
   public AdaptiveOptions withCap(FreezeCap other) {
     return new AdaptiveOptions(
-        other, leastTokens, keepMass, sketchBits, recallInterval, carry, margin, prefill);
+        other,
+        leastTokens,
+        keepMass,
+        sketchBits,
+        recallInterval,
+        lookSpacing,
+        carry,
+        margin,
+        prefill);
   }
 
   public AdaptiveOptions withPrefill(PrefillMode mode) {
     return new AdaptiveOptions(
-        cap, leastTokens, keepMass, sketchBits, recallInterval, carry, margin, mode);
+        cap, leastTokens, keepMass, sketchBits, recallInterval, lookSpacing, carry, margin, mode);
   }
 }

@@ -13,6 +13,12 @@ final class AdaptiveSequence implements SequencePolicy {
   /** Most pages that a head thaws in one step: more would be noise of the sketches. */
   private static final int RECALLS_PER_STEP = 4;
 
+  /** Looks after which every page is scored again. */
+  private static final int MOST_LOOKS = 16;
+
+  /** Most of the attention that pages not looked at are taken to get. */
+  private static final float MOST_UNASKED = 0.5f;
+
   /** Share of a page's importance that outlasts a chunk of a prompt. */
   private static final float CHUNK_CARRY = 0.5f;
 
@@ -87,6 +93,42 @@ final class AdaptiveSequence implements SequencePolicy {
   }
 
   @Override
+  public void ask(int index, HeadView view, PageQuestions questions) {
+    if (options.adaptive().lookSpacing() == 0) {
+      questions.askAll();
+      return;
+    }
+    Head head = heads[index];
+    int pages = view.pageCount();
+    head.ensure(pages);
+    float unasked = 0;
+    for (int page = 0; page < pages; page++) {
+      unasked += head.nextLook[page] > step ? head.importance[page] : 0;
+    }
+    questions.askNone(Math.min(MOST_UNASKED, unasked));
+    for (int page = 0; page < pages; page++) {
+      if (head.nextLook[page] <= step) {
+        questions.ask(page);
+      }
+    }
+  }
+
+  /**
+   * Steps until a frozen page is scored again. The square root is that of the schedule by which the
+   * paper freezes: what is ignored is left alone for longer, though not in proportion.
+   */
+  private int stepsToNextLook(int page, boolean first, float importance, float bar) {
+    double spacing = options.adaptive().lookSpacing();
+    if (!(importance < bar)) {
+      return 1;
+    }
+    int looks = (int) Math.min(MOST_LOOKS, spacing * Math.sqrt(bar / importance));
+    // Pages looked at together at first would be so for ever.
+    int spread = first && looks > 1 ? 1 + page % looks : looks;
+    return Math.max(1, spread * options.adaptive().recallInterval());
+  }
+
+  @Override
   public void recall(int index, HeadView view, PageMover mover) {
     Head head = heads[index];
     FreezablePages range = FreezablePages.of(view, options);
@@ -94,7 +136,7 @@ final class AdaptiveSequence implements SequencePolicy {
     float bar = Math.max(level, head.cover) * thawFactor;
     wanted.clear();
     for (int page = range.first(); page < range.end(); page++) {
-      if (view.active(page)) {
+      if (view.active(page) || head.nextLook[page] > step) {
         continue;
       }
       float estimate = view.estimate(page);
@@ -104,6 +146,7 @@ final class AdaptiveSequence implements SequencePolicy {
               ? (importance + estimate) / 2
               : carry * importance + (1 - carry) * estimate;
       head.importance[page] = importance;
+      head.nextLook[page] = step + stepsToNextLook(page, head.nextLook[page] == 0, importance, bar);
       boolean held = head.heldUntil[page] > step;
       if (importance > (held ? BREAKS_HOLD * bar : bar)) {
         wanted.offer(page, importance);
@@ -115,6 +158,7 @@ final class AdaptiveSequence implements SequencePolicy {
       if (view.activePages() < budget
           || makeRoom(head, range, head.importance[page], view, mover)) {
         mover.thaw(page);
+        head.nextLook[page] = step;
       }
     }
   }
@@ -259,6 +303,7 @@ final class AdaptiveSequence implements SequencePolicy {
     if (!view.active(page)) {
       int detections = ++head.detections[page];
       head.heldUntil[page] = step + schedule.duration(detections);
+      head.nextLook[page] = Math.min(head.nextLook[page], step + 1);
       head.frozenAt[page] = step;
     }
   }
@@ -271,6 +316,7 @@ final class AdaptiveSequence implements SequencePolicy {
     long budget = budgetPages(view.length());
     for (int page = range.first(); page < range.end(); page++) {
       head.heldUntil[page] = 0;
+      head.nextLook[page] = Math.min(head.nextLook[page], step);
       if (level.compareTo(RecoveryLevel.FULL_RESET) >= 0) {
         head.detections[page] = 0;
       } else if (level == RecoveryLevel.WINDOW_RESET
@@ -290,6 +336,7 @@ final class AdaptiveSequence implements SequencePolicy {
         Arrays.fill(head.importance, pageCount, head.importance.length, 0);
         Arrays.fill(head.detections, pageCount, head.detections.length, 0);
         Arrays.fill(head.heldUntil, pageCount, head.heldUntil.length, 0);
+        Arrays.fill(head.nextLook, pageCount, head.nextLook.length, 0);
       }
     }
   }
@@ -300,6 +347,9 @@ final class AdaptiveSequence implements SequencePolicy {
     int[] detections = new int[16];
     int[] heldUntil = new int[16];
     int[] frozenAt = new int[16];
+
+    /** Step from which on a page is to be scored again; past for active pages. */
+    int[] nextLook = new int[16];
 
     /** Pages that were observed at least once. */
     int known;
@@ -314,6 +364,7 @@ final class AdaptiveSequence implements SequencePolicy {
         detections = Arrays.copyOf(detections, size);
         heldUntil = Arrays.copyOf(heldUntil, size);
         frozenAt = Arrays.copyOf(frozenAt, size);
+        nextLook = Arrays.copyOf(nextLook, size);
       }
     }
   }

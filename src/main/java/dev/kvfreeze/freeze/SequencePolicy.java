@@ -19,6 +19,11 @@ public interface SequencePolicy {
     return false;
   }
 
+  /** Before the sketches of a head are scored by a decode step's query: which pages are wanted. */
+  default void ask(int head, HeadView view, PageQuestions questions) {
+    questions.askAll();
+  }
+
   /** Before the attention of a step, with {@link HeadView#estimate} of a query: may thaw. */
   default void recall(int head, HeadView view, PageMover mover) {}
 

@@ -8,10 +8,11 @@ import java.util.Arrays;
  * What queries score with the centre of sketched keys, which the rotary embedding turns with the
  * position: the sum of one wave of the position for each pair of dimensions. Waves that turn
  * noticeably within a block of tokens are added up token by token; of the slow ones, the parabola
- * that they make in the block. Both are products with matrices that all blocks share.
+ * that they make in the block.
  */
 final class CentreScores {
   private static final int BLOCK = KeySketches.BLOCK_TOKENS;
+  private static final int RUN = KeySketches.RUN_TOKENS;
   private static final float MIDDLE = (BLOCK - 1) / 2f;
 
   /**
@@ -20,21 +21,24 @@ final class CentreScores {
    */
   private static final double SLOW = 0.3;
 
-  /** Columns of a block in {@link #parabolas}: height, slope and curvature, and one to fill up. */
-  private static final int TERMS = 4;
+  private static final int TERMS = RunPair.TERMS;
+
+  /** Blocks whose parabolas fill the columns of one product. */
+  private static final int TOGETHER = AttentionKernels.PRODUCT_COLUMNS / TERMS;
+
+  /** Fast waves are padded to whole registers. */
+  private static final int PADDING = 16;
 
   private final Rope rope;
   private final PairRotation rotation;
   private final int[] fast;
   private final int[] slow;
+  private final int stride;
 
-  /** Rows of {@link #shapes}. */
-  private final int depth;
-
-  /** {@code [depth][BLOCK]}: cosine and sine of each fast pair in a block, then 1, u and u^2. */
+  /** See {@link RunPair#shapes}. */
   private final float[] shapes;
 
-  /** Of the fast pairs at the blocks' first positions: {@code [block][pair]}. */
+  /** Of the fast pairs at the runs' first positions: {@code [run][stride]}. */
   private float[] cosines = {};
 
   private float[] sines = {};
@@ -60,18 +64,14 @@ final class CentreScores {
     }
     this.fast = Arrays.copyOf(pairs, fastCount);
     this.slow = Arrays.copyOfRange(pairs, fastCount, pairs.length);
-    this.depth = 2 * fast.length + 3;
-    this.shapes = new float[depth * BLOCK];
-    for (int t = 0; t < BLOCK; t++) {
+    this.stride = rounded(fast.length, PADDING);
+    this.shapes = new float[2 * stride * RUN];
+    for (int t = 0; t < RUN; t++) {
       for (int i = 0; i < fast.length; i++) {
         double angle = (double) t * rotation.frequency(fast[i]);
-        shapes[i * BLOCK + t] = (float) Math.cos(angle);
-        shapes[(fast.length + i) * BLOCK + t] = (float) Math.sin(angle);
+        shapes[i * RUN + t] = (float) Math.cos(angle);
+        shapes[(stride + i) * RUN + t] = (float) Math.sin(angle);
       }
-      float u = t - MIDDLE;
-      shapes[(depth - 3) * BLOCK + t] = 1;
-      shapes[(depth - 2) * BLOCK + t] = u;
-      shapes[(depth - 1) * BLOCK + t] = u * u;
     }
   }
 
@@ -81,26 +81,28 @@ final class CentreScores {
 
   /** Makes the tables reach so many tokens. */
   void ensure(int tokens) {
-    int needed = (tokens + BLOCK - 1) / BLOCK;
+    int needed = rounded((tokens + BLOCK - 1) / BLOCK, TOGETHER);
     if (needed <= blocks) {
       return;
     }
     blocks = Math.max(needed, 2 * blocks);
-    cosines = new float[blocks * fast.length];
-    sines = new float[blocks * fast.length];
-    columns = AttentionKernels.paddedColumns(blocks * TERMS);
+    cosines = new float[blocks * (BLOCK / RUN) * stride];
+    sines = new float[blocks * (BLOCK / RUN) * stride];
+    columns = blocks * TERMS;
     parabolas = new float[2 * slow.length * columns + AttentionKernels.SLACK];
+    for (int run = 0; run < blocks * (BLOCK / RUN); run++) {
+      for (int i = 0; i < fast.length; i++) {
+        double angle = (double) run * RUN * rotation.frequency(fast[i]);
+        cosines[run * stride + i] = (float) Math.cos(angle);
+        sines[run * stride + i] = (float) Math.sin(angle);
+      }
+    }
     for (int block = 0; block < blocks; block++) {
-      fillBlock(block);
+      fillParabolas(block);
     }
   }
 
-  private void fillBlock(int block) {
-    for (int i = 0; i < fast.length; i++) {
-      double angle = (double) block * BLOCK * rotation.frequency(fast[i]);
-      cosines[block * fast.length + i] = (float) Math.cos(angle);
-      sines[block * fast.length + i] = (float) Math.sin(angle);
-    }
+  private void fillParabolas(int block) {
     for (int i = 0; i < slow.length; i++) {
       double frequency = rotation.frequency(slow[i]);
       double angle = (block * (double) BLOCK + MIDDLE) * frequency;
@@ -117,37 +119,32 @@ final class CentreScores {
     }
   }
 
+  private static int rounded(int count, int unit) {
+    return (count + unit - 1) / unit * unit;
+  }
+
   /** The queries of a group and a head's centre: each wave's part in phase and its quadrature. */
   final class Query {
     private float[] cosine = {};
     private float[] sine = {};
     private float[] slowWaves = {};
-    private float[] heights = {};
 
     /**
-     * @param queries {@code [group][headSize]}, scaled
+     * Takes queries {@code [group][headSize]}, scaled and at their position.
+     *
      * @param centre of the head's keys, at position 0
      */
-    void set(
-        AttentionKernels kernels,
-        float[] queries,
-        int group,
-        int headSize,
-        float[] centre,
-        int tokens) {
-      int rows = AttentionKernels.paddedRows(group);
-      if (cosine.length < group * fast.length || slowWaves.length < rows * 2 * slow.length) {
-        cosine = new float[group * fast.length];
-        sine = new float[group * fast.length];
+    void set(float[] queries, int group, int headSize, float[] centre) {
+      int rows = rounded(group, AttentionKernels.PRODUCT_ROWS);
+      if (cosine.length < group * stride || slowWaves.length < rows * 2 * slow.length) {
+        cosine = new float[group * stride];
+        sine = new float[group * stride];
         slowWaves = new float[rows * 2 * slow.length];
-      }
-      if (heights.length < rows * columns + AttentionKernels.SLACK) {
-        heights = new float[rows * columns + AttentionKernels.SLACK];
       }
       for (int g = 0; g < group; g++) {
         for (int i = 0; i < fast.length; i++) {
-          cosine[g * fast.length + i] = inPhase(queries, g * headSize, centre, fast[i]);
-          sine[g * fast.length + i] = inQuadrature(queries, g * headSize, centre, fast[i]);
+          cosine[g * stride + i] = inPhase(queries, g * headSize, centre, fast[i]);
+          sine[g * stride + i] = inQuadrature(queries, g * headSize, centre, fast[i]);
         }
         int at = g * 2 * slow.length;
         for (int i = 0; i < slow.length; i++) {
@@ -155,18 +152,6 @@ final class CentreScores {
           slowWaves[at + slow.length + i] = inQuadrature(queries, g * headSize, centre, slow[i]);
         }
       }
-      int used = AttentionKernels.paddedColumns((tokens + BLOCK - 1) / BLOCK * TERMS);
-      kernels.multiply(
-          slowWaves,
-          2 * slow.length,
-          parabolas,
-          0,
-          columns,
-          heights,
-          columns,
-          rows,
-          used,
-          2 * slow.length);
     }
 
     private float inPhase(float[] query, int at, float[] centre, int pair) {
@@ -181,50 +166,72 @@ final class CentreScores {
       return query[at + second] * centre[first] - query[at + first] * centre[second];
     }
 
-    /**
-     * Fills {@code scores[(g * count + b) * BLOCK_TOKENS + t]} for the group and {@code count}
-     * blocks.
-     */
-    void score(AttentionKernels kernels, int group, int firstBlock, int count, Scratch own) {
-      int rows = AttentionKernels.paddedRows(group * count);
-      own.ensure(rows * depth, rows * BLOCK);
-      float[] factors = own.factors;
-      for (int g = 0; g < group; g++) {
-        for (int b = 0; b < count; b++) {
-          int row = (g * count + b) * depth;
-          turn(g * fast.length, (firstBlock + b) * fast.length, factors, row);
-          int terms = g * columns + (firstBlock + b) * TERMS;
-          System.arraycopy(heights, terms, factors, row + depth - 3, 3);
-        }
-      }
-      kernels.multiply(factors, depth, shapes, 0, BLOCK, own.scores, BLOCK, rows, BLOCK, depth);
+    /** Before {@link #set(SketchKernels, int, int, int, Scratch)} of runs from one to the other. */
+    void open(AttentionKernels kernels, int group, int firstRun, int lastRun, Scratch own) {
+      int from = firstRun / (BLOCK / RUN) / TOGETHER * TOGETHER;
+      int used = rounded((lastRun / (BLOCK / RUN) + 1 - from) * TERMS, TOGETHER * TERMS);
+      int rows = rounded(group, AttentionKernels.PRODUCT_ROWS);
+      own.open(group, stride, fast.length, shapes, rows * used, from, used);
+      kernels.multiply(
+          slowWaves,
+          2 * slow.length,
+          parabolas,
+          from * TERMS,
+          columns,
+          own.heights,
+          used,
+          rows,
+          used,
+          2 * slow.length);
     }
 
-    private void turn(int wave, int block, float[] factors, int row) {
-      int count = fast.length;
-      for (int i = 0; i < count; i++) {
-        float a = cosine[wave + i];
-        float b = sine[wave + i];
-        float c = cosines[block + i];
-        float s = sines[block + i];
-        factors[row + i] = a * c + b * s;
-        factors[row + count + i] = b * c - a * s;
+    /** Sets the first or the second run of {@link Scratch#runs}, for the group. */
+    void set(SketchKernels kernels, int group, int place, int run, Scratch own) {
+      float fromMiddle = run % (BLOCK / RUN) * RUN + (RUN - 1) / 2f - MIDDLE;
+      for (int g = 0; g < group; g++) {
+        int height = g * own.columns + (run / (BLOCK / RUN) - own.firstBlock) * TERMS;
+        int to = (g * 2 + place) * TERMS;
+        float slope = own.heights[height + 1];
+        float curvature = own.heights[height + 2];
+        float[] parabola = own.runs.parabolas;
+        parabola[to] = own.heights[height] + fromMiddle * (slope + fromMiddle * curvature);
+        parabola[to + 1] = slope + 2 * fromMiddle * curvature;
+        parabola[to + 2] = curvature;
+        kernels.turn(
+            cosine,
+            sine,
+            g * stride,
+            cosines,
+            sines,
+            run * stride,
+            stride,
+            own.runs.factors,
+            (g * 2 + place) * 2 * stride);
       }
     }
   }
 
   /** What one thread works in. */
   static final class Scratch {
-    float[] scores = {};
-    private float[] factors = {};
+    final RunPair runs = new RunPair();
+    private float[] heights = {};
+    private int firstBlock;
+    private int columns;
 
-    private void ensure(int factorCount, int scoreCount) {
-      if (factors.length < factorCount) {
-        factors = new float[factorCount];
+    private void open(
+        int group, int stride, int waves, float[] shapes, int heightCount, int from, int used) {
+      if (heights.length < heightCount + AttentionKernels.SLACK) {
+        heights = new float[heightCount + AttentionKernels.SLACK];
       }
-      if (scores.length < scoreCount + AttentionKernels.SLACK) {
-        scores = new float[scoreCount + AttentionKernels.SLACK];
-      }
+      firstBlock = from;
+      columns = used;
+      runs.open(group, stride, waves, shapes);
+    }
+
+    /** For a centre that does not turn, or none. */
+    void openFixed(int group) {
+      runs.open(group, 0, 0, runs.shapes);
+      Arrays.fill(runs.parabolas, 0f);
     }
   }
 }

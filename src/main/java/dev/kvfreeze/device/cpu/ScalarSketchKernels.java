@@ -1,7 +1,6 @@
 package dev.kvfreeze.device.cpu;
 
 import dev.kvfreeze.device.KeySketches;
-import java.util.Arrays;
 
 /** {@link SketchKernels} in plain Java. */
 final class ScalarSketchKernels implements SketchKernels {
@@ -10,7 +9,8 @@ final class ScalarSketchKernels implements SketchKernels {
   @Override
   public void products1(
       int[] bits,
-      int at,
+      int at0,
+      int at1,
       int headSize,
       int planes,
       float[] query,
@@ -19,13 +19,15 @@ final class ScalarSketchKernels implements SketchKernels {
       int to) {
     int codes = Integer.SIZE / planes;
     int code = (1 << planes) - 1;
-    Arrays.fill(products, to, to + BLOCK, 0f);
-    for (int d = 0; d < headSize; d++) {
-      int mask = code << d % codes * planes;
-      int word = at + d / codes * BLOCK;
-      float factor = query[queryAt + d];
-      for (int t = 0; t < BLOCK; t++) {
-        products[to + t] += factor * (bits[word + t] & mask);
+    for (int run = 0; run < 2; run++) {
+      int at = run == 0 ? at0 : at1;
+      for (int t = 0; t < RUN; t++) {
+        float sum = 0;
+        for (int d = 0; d < headSize; d++) {
+          int mask = code << d % codes * planes;
+          sum += query[queryAt + d] * (bits[at + d / codes * BLOCK + t] & mask);
+        }
+        products[to + run * RUN + t] = sum;
       }
     }
   }
@@ -33,7 +35,8 @@ final class ScalarSketchKernels implements SketchKernels {
   @Override
   public void products3(
       int[] bits,
-      int at,
+      int at0,
+      int at1,
       int headSize,
       int planes,
       float[] query,
@@ -42,8 +45,69 @@ final class ScalarSketchKernels implements SketchKernels {
       int to,
       int stride) {
     for (int g = 0; g < TOGETHER; g++) {
-      products1(
-          bits, at, headSize, planes, query, queryAt + g * headSize, products, to + g * stride);
+      int from = queryAt + g * headSize;
+      products1(bits, at0, at1, headSize, planes, query, from, products, to + g * stride);
+    }
+  }
+
+  @Override
+  public void turn(
+      float[] cosine,
+      float[] sine,
+      int at,
+      float[] cosines,
+      float[] sines,
+      int tableAt,
+      int stride,
+      float[] factors,
+      int to) {
+    for (int i = 0; i < stride; i++) {
+      float a = cosine[at + i];
+      float b = sine[at + i];
+      float c = cosines[tableAt + i];
+      float s = sines[tableAt + i];
+      factors[to + i] = a * c + b * s;
+      factors[to + stride + i] = b * c - a * s;
+    }
+  }
+
+  @Override
+  public void finish(RunPair runs, int query, float[] scores, int to) {
+    for (int run = 0; run < 2; run++) {
+      int parabola = (query * 2 + run) * RunPair.TERMS;
+      float height = runs.parabolas[parabola];
+      float slope = runs.parabolas[parabola + 1];
+      float curvature = runs.parabolas[parabola + 2];
+      for (int t = 0; t < RUN; t++) {
+        float u = RunPair.PLACES[t];
+        int i = to + run * RUN + t;
+        float step = runs.steps[run * RUN + t];
+        float product = scores[i] + runs.offsets[query] - runs.excess[query] * step;
+        scores[i] = product * step + height + u * (slope + u * curvature);
+      }
+    }
+  }
+
+  @Override
+  public void addWaves1(RunPair runs, int query, float[] scores, int to) {
+    for (int run = 0; run < 2; run++) {
+      int factor = (query * 2 + run) * 2 * runs.waveStride;
+      for (int t = 0; t < RUN; t++) {
+        float sum = 0;
+        for (int i = 0; i < runs.waves; i++) {
+          int quadrature = runs.waveStride + i;
+          sum += runs.factors[factor + i] * runs.shapes[i * RUN + t];
+          sum += runs.factors[factor + quadrature] * runs.shapes[quadrature * RUN + t];
+        }
+        scores[to + run * RUN + t] += sum;
+      }
+    }
+  }
+
+  @Override
+  public void addWaves3(RunPair runs, int query, float[] scores, int to, int stride) {
+    for (int g = 0; g < TOGETHER; g++) {
+      addWaves1(runs, query + g, scores, to + g * stride);
     }
   }
 }

@@ -9,13 +9,13 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * Estimates how the attention of a row would be spread over all sketched pages, frozen or not: the
- * softmax of the sketched scores, summed by page. Heads are cut into parts of tokens for the
+ * Estimates how the attention of a row would be spread over the sketched pages, frozen or not: the
+ * softmax of the sketched scores, summed by page. Heads are cut into parts of pages for the
  * threads; the parts' softmaxes are merged in order.
  */
 final class SketchScores {
-  private static final int PART_TOKENS = 2048;
-  private static final int BLOCK = KeySketches.BLOCK_TOKENS;
+  private static final int PART_TOKENS = 1024;
+  private static final int RUN = KeySketches.RUN_TOKENS;
   private static final int MAX_ROPES = 8;
 
   private final WorkerPool pool;
@@ -50,7 +50,7 @@ final class SketchScores {
         1,
         (worker, from, to) -> {
           for (int i = from; i < to; i++) {
-            scorePart(i, scratch[worker], shape);
+            scorePart(i, scratch[worker], group);
           }
         });
     merge(group);
@@ -66,36 +66,24 @@ final class SketchScores {
       int start = VisiblePages.windowStart(segment.position(), shape.window());
       for (int head = 0; head < shape.kvHeads(); head++) {
         KeySketches sketches = segment.heads()[head];
-        int tokens = sketches.pages * sketches.pageTokens();
-        int partTokens = PART_TOKENS / sketches.pageTokens() * sketches.pageTokens();
-        int from = start / sketches.pageTokens() * sketches.pageTokens();
         Arrays.fill(sketches.mass, 0, sketches.pages, 0f);
         SketchedQuery query = query(turned++);
-        int at = segment.row() * queries.columns() + head * group * shape.headSize();
-        query.set(
-            kernels,
-            queries.values(),
-            at,
-            group,
-            shape.headSize(),
-            sketches.planes(),
-            shape.scale());
-        if (sketches.rope() == null || sketches.centre == null) {
-          query.centre = null;
-        } else {
-          CentreScores scores = centreScores(sketches.rope());
-          query.setCentre(kernels, scores, group, shape.headSize(), sketches.centre, tokens);
+        set(query, queries, segment, head, shape);
+        int pagesOfPart = Math.max(1, PART_TOKENS / sketches.pageTokens());
+        int pages = sketches.askedCount();
+        int from = 0;
+        while (from < pages && (sketches.asked(from) + 1L) * sketches.pageTokens() <= start) {
+          from++;
         }
-        while (from < tokens) {
+        while (from < pages) {
           Part part = part(count++);
-          part.segment = segment;
-          part.head = head;
+          part.sketches = sketches;
           part.query = query;
           part.start = start;
           part.from = from;
-          part.to = Math.min(tokens, from + Math.max(sketches.pageTokens(), partTokens));
+          part.to = Math.min(pages, from + pagesOfPart);
           part.sums = sums;
-          sums += (part.to - part.from) / sketches.pageTokens() * shape.groupSize();
+          sums += (part.to - part.from) * group;
           from = part.to;
         }
       }
@@ -103,89 +91,94 @@ final class SketchScores {
     pageSums = grown(pageSums, sums);
   }
 
-  private void scorePart(int index, Scratch own, AttentionShape shape) {
-    Part part = parts[index];
-    KeySketches sketches = part.segment.heads()[part.head];
+  private void set(
+      SketchedQuery query,
+      CpuActivations queries,
+      SketchSegment segment,
+      int head,
+      AttentionShape shape) {
+    KeySketches sketches = segment.heads()[head];
     int group = shape.groupSize();
-    int firstBlock = part.from / BLOCK * BLOCK;
-    int stride = (part.to - firstBlock + BLOCK - 1) / BLOCK * BLOCK + AttentionKernels.SLACK;
-    own.ensure(group, stride);
-    int blocks = (part.to - firstBlock + BLOCK - 1) / BLOCK;
-    if (part.query.centre != null) {
-      part.query.centre.score(kernels, group, firstBlock / BLOCK, blocks, own.centre);
+    int headSize = shape.headSize();
+    int at = segment.row() * queries.columns() + head * group * headSize;
+    query.set(kernels, queries.values(), at, group, headSize, sketches.planes(), shape.scale());
+    if (sketches.rope() == null || sketches.centre == null) {
+      query.centre = null;
+    } else {
+      query.setCentre(centreScores(sketches.rope()), group, headSize, sketches.centre);
     }
-    for (int token = firstBlock; token < part.to; token += BLOCK) {
-      scoreBlock(own, part, token, group, token - firstBlock, stride);
+  }
+
+  private void scorePart(int index, Scratch own, int group) {
+    Part part = parts[index];
+    own.listRuns(part, group);
+    SketchedQuery query = part.query;
+    if (query.centre == null) {
+      own.centre.openFixed(group);
+    } else {
+      query.centre.open(kernels, group, own.runs[0], own.runs[own.runCount - 1], own.centre);
     }
-    int skipped = part.from - firstBlock;
-    int tokens = part.to - part.from;
-    int hidden = Math.max(0, part.start - part.from);
-    int pageTokens = sketches.pageTokens();
+    own.centre.runs.offsets = query.offsets;
+    own.centre.runs.excess = query.excess;
+    for (int i = 0; i < own.runCount; i += 2) {
+      scorePair(own, part, i, group);
+    }
+    int tokens = own.runCount * RUN;
+    int pages = part.to - part.from;
     for (int g = 0; g < group; g++) {
-      int row = g * stride + skipped;
-      Arrays.fill(own.scores, row, row + hidden, Float.NEGATIVE_INFINITY);
+      int row = g * own.stride;
+      own.hide(part, row);
       float max = kernels.maximum(own.scores, row, tokens);
       maxima[index * group + g] = max;
       totals[index * group + g] = kernels.exponentials(own.scores, row, tokens, max);
-      int sums = part.sums + g * (tokens / pageTokens);
-      for (int page = 0; page < tokens / pageTokens; page++) {
-        pageSums[sums + page] = sum(own.scores, row + page * pageTokens, pageTokens);
+      int pageTokens = part.sketches.pageTokens();
+      for (int i = 0; i < pages; i++) {
+        pageSums[part.sums + g * pages + i] = sum(own.scores, row + own.columns[i], pageTokens);
       }
     }
   }
 
-  private void scoreBlock(Scratch own, Part part, int token, int group, int column, int stride) {
-    KeySketches sketches = part.segment.heads()[part.head];
+  /** The scores of two runs, the last of them twice where their number is odd. */
+  private void scorePair(Scratch own, Part part, int index, int group) {
+    KeySketches sketches = part.sketches;
+    int run0 = own.runs[index];
+    int run1 = own.runs[Math.min(index + 1, own.runCount - 1)];
+    RunPair runs = own.centre.runs;
+    for (int t = 0; t < RUN; t++) {
+      runs.steps[t] = Float.intBitsToFloat(sketches.steps[run0 * RUN + t] << 16);
+      runs.steps[RUN + t] = Float.intBitsToFloat(sketches.steps[run1 * RUN + t] << 16);
+    }
+    if (part.query.centre != null) {
+      part.query.centre.set(sketchKernels, group, 0, run0, own.centre);
+      part.query.centre.set(sketchKernels, group, 1, run1, own.centre);
+    }
     int headSize = sketches.headSize();
     int planes = sketches.planes();
-    int at = sketches.wordAt(token, 0);
+    int[] bits = sketches.bits;
+    int at0 = sketches.wordAt(run0 * RUN, 0);
+    int at1 = sketches.wordAt(run1 * RUN, 0);
     float[] query = part.query.scaled;
+    int column = index * RUN;
     int g = 0;
     for (; g + SketchKernels.TOGETHER <= group; g += SketchKernels.TOGETHER) {
+      int to = g * own.stride + column;
       sketchKernels.products3(
-          sketches.bits,
-          at,
-          headSize,
-          planes,
-          query,
-          g * headSize,
-          own.scores,
-          g * stride + column,
-          stride);
-    }
-    for (; g < group; g++) {
-      sketchKernels.products1(
-          sketches.bits,
-          at,
-          headSize,
-          planes,
-          query,
-          g * headSize,
-          own.scores,
-          g * stride + column);
-    }
-    for (int t = 0; t < BLOCK; t++) {
-      own.steps[t] = Float.intBitsToFloat(sketches.steps[token + t] << 16);
-    }
-    for (g = 0; g < group; g++) {
-      float excess = part.query.excess[g];
-      scale(own.scores, g * stride + column, own.steps, part.query.offsets[g], excess);
-      if (part.query.centre != null) {
-        int blocks = (stride - AttentionKernels.SLACK) / BLOCK;
-        add(own.scores, g * stride + column, own.centre.scores, g * blocks * BLOCK + column);
+          bits, at0, at1, headSize, planes, query, g * headSize, own.scores, to, own.stride);
+      for (int i = 0; i < SketchKernels.TOGETHER; i++) {
+        sketchKernels.finish(runs, g + i, own.scores, to + i * own.stride);
+      }
+      if (runs.waves > 0) {
+        sketchKernels.addWaves3(runs, g, own.scores, to, own.stride);
       }
     }
-  }
-
-  private static void add(float[] scores, int at, float[] more, int from) {
-    for (int t = 0; t < BLOCK; t++) {
-      scores[at + t] += more[from + t];
-    }
-  }
-
-  private static void scale(float[] scores, int at, float[] steps, float offset, float excess) {
-    for (int t = 0; t < BLOCK; t++) {
-      scores[at + t] = (scores[at + t] + offset - excess * steps[t]) * steps[t];
+    for (; g < group; g++) {
+      int to = g * own.stride + column;
+      sketchKernels.products1(
+          bits, at0, at1, headSize, planes, query, g * headSize, own.scores, to);
+      sketchKernels.finish(runs, g, own.scores, to);
+      if (runs.waves > 0) {
+        sketchKernels.addWaves1(runs, g, own.scores, to);
+      }
     }
   }
 
@@ -212,9 +205,7 @@ final class SketchScores {
     int first = 0;
     while (first < count) {
       int end = first + 1;
-      while (end < count
-          && parts[end].head == parts[first].head
-          && parts[end].segment == parts[first].segment) {
+      while (end < count && parts[end].sketches == parts[first].sketches) {
         end++;
       }
       for (int g = 0; g < group; g++) {
@@ -233,18 +224,16 @@ final class SketchScores {
     for (int i = first; i < end; i++) {
       total += totals[i * group + g] * (float) Math.exp(maxima[i * group + g] - max);
     }
-    KeySketches sketches = parts[first].segment.heads()[parts[first].head];
+    KeySketches sketches = parts[first].sketches;
+    float share = (1 - sketches.unaskedShare()) / (total * group);
     for (int i = first; i < end; i++) {
       Part part = parts[i];
-      int pages = (part.to - part.from) / sketches.pageTokens();
-      float factor = (float) Math.exp(maxima[i * group + g] - max) / (total * group);
-      kernels.addScaled(
-          sketches.mass,
-          part.from / sketches.pageTokens(),
-          pageSums,
-          part.sums + g * pages,
-          pages,
-          factor);
+      int pages = part.to - part.from;
+      float factor = (float) Math.exp(maxima[i * group + g] - max) * share;
+      for (int page = 0; page < pages; page++) {
+        sketches.mass[sketches.asked(part.from + page)] +=
+            pageSums[part.sums + g * pages + page] * factor;
+      }
     }
   }
 
@@ -295,28 +284,74 @@ final class SketchScores {
         : new float[Math.max(size, 2 * array.length) + AttentionKernels.SLACK];
   }
 
-  /** A run of sketched tokens of one KV head of one segment; whole pages. */
+  /** Some of the pages to score of one KV head of one segment. */
   private static final class Part {
-    SketchSegment segment;
+    KeySketches sketches;
     SketchedQuery query;
-    int head;
 
     /** First position that the row sees. */
     int start;
 
+    /** Places in the list of pages to score. */
     int from;
+
     int to;
     int sums;
   }
 
   /** What one thread works in. */
   private static final class Scratch {
-    final float[] steps = new float[BLOCK];
     final CentreScores.Scratch centre = new CentreScores.Scratch();
+
+    /** The runs that a part's pages lie in, in order. */
+    int[] runs = {};
+
+    int runCount;
+
+    /** Where a page's first token is in a row of scores. */
+    int[] columns = {};
+
+    /** From one query's scores to the next's. */
+    int stride;
+
     float[] scores = {};
 
-    void ensure(int group, int stride) {
+    void listRuns(Part part, int group) {
+      int pageTokens = part.sketches.pageTokens();
+      int pages = part.to - part.from;
+      int most = pages * (pageTokens / RUN + 2);
+      if (runs.length < most || columns.length < pages) {
+        runs = new int[most];
+        columns = new int[pages];
+      }
+      runCount = 0;
+      for (int i = 0; i < pages; i++) {
+        int token = part.sketches.asked(part.from + i) * pageTokens;
+        int first = token / RUN;
+        boolean shared = runCount > 0 && runs[runCount - 1] == first;
+        columns[i] = (shared ? runCount - 1 : runCount) * RUN + token % RUN;
+        for (int run = shared ? first + 1 : first; run <= (token + pageTokens - 1) / RUN; run++) {
+          runs[runCount++] = run;
+        }
+      }
+      stride = (runCount + 1) * RUN + AttentionKernels.SLACK;
       scores = grown(scores, group * stride);
+    }
+
+    /** No attention for the tokens of the runs that are not of the part's pages or not visible. */
+    void hide(Part part, int row) {
+      int pageTokens = part.sketches.pageTokens();
+      int visible = part.start - part.sketches.asked(part.from) * pageTokens;
+      int end = Math.max(0, visible) + columns[0];
+      Arrays.fill(scores, row, row + end, Float.NEGATIVE_INFINITY);
+      end = columns[0] + pageTokens;
+      for (int i = 1; i < part.to - part.from; i++) {
+        if (columns[i] > end) {
+          Arrays.fill(scores, row + end, row + columns[i], Float.NEGATIVE_INFINITY);
+        }
+        end = columns[i] + pageTokens;
+      }
+      Arrays.fill(scores, row + end, row + runCount * RUN, Float.NEGATIVE_INFINITY);
     }
   }
 }

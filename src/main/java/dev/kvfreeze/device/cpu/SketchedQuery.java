@@ -35,19 +35,13 @@ final class SketchedQuery {
   private float[] rotated = {};
   private float[] queries = {};
 
-  /** After {@link #set}: scores with a head's centre at the first {@code tokens} positions. */
-  void setCentre(
-      AttentionKernels kernels,
-      CentreScores scores,
-      int group,
-      int headSize,
-      float[] keyCentre,
-      int tokens) {
+  /** After {@link #set}: scores with a head's centre. */
+  void setCentre(CentreScores scores, int group, int headSize, float[] keyCentre) {
     if (centre == null || centres != scores) {
       centres = scores;
       centre = scores.new Query();
     }
-    centre.set(kernels, queries, group, headSize, keyCentre, tokens);
+    centre.set(queries, group, headSize, keyCentre);
   }
 
   /** Takes {@code group} queries of {@code headSize} from {@code x[offset]} on, times a scale. */

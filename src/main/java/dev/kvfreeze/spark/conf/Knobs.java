@@ -358,6 +358,7 @@ public final class Knobs {
             PolicyKnobs.KEEP_MASS,
             PolicyKnobs.SKETCH_BITS,
             PolicyKnobs.RECALL_INTERVAL,
+            PolicyKnobs.LOOK_SPACING,
             PolicyKnobs.CARRY,
             PolicyKnobs.MARGIN,
             PolicyKnobs.PREFILL,

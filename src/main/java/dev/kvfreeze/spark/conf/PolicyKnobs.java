@@ -130,6 +130,16 @@ public final class PolicyKnobs {
               RESULT,
               "Decode steps between two looks at a layer's sketches.")
           .readBy("adaptive");
+  public static final Knob<Double> LOOK_SPACING =
+      Knob.of(
+              "policy.lookSpacing",
+              KnobTypes.decimal(0, 1000),
+              "looks",
+              Double.toString(ADAPTIVE_DEFAULTS.lookSpacing()),
+              RESULT,
+              "A frozen page with 1/n of the importance it needs to come back is scored at every"
+                  + " (this times sqrt n)th look, the 16th at the latest; 0 scores all at every look.")
+          .readBy("adaptive");
   public static final Knob<Double> CARRY =
       Knob.of(
               "policy.carry",

@@ -22,6 +22,7 @@ public final class PolicySettings {
             settings.value(PolicyKnobs.KEEP_MASS),
             settings.value(PolicyKnobs.SKETCH_BITS),
             settings.value(PolicyKnobs.RECALL_INTERVAL),
+            settings.value(PolicyKnobs.LOOK_SPACING),
             settings.value(PolicyKnobs.CARRY),
             settings.value(PolicyKnobs.MARGIN),
             settings.value(PolicyKnobs.PREFILL)),
