@@ -34,7 +34,7 @@ final class PassingPages {
       }
       table.moved(owner.length / pageTokens);
     }
-    owner.frozenPages += (long) newPages * tables.length;
+    owner.counts.frozen += (long) newPages * tables.length;
     owner.length = newLength;
   }
 
@@ -79,11 +79,11 @@ final class PassingPages {
         cache.pool.release(slot);
         throw e;
       }
-      owner.passedTotal++;
+      owner.counts.passedTotal++;
     }
     table.slots[page] = slot;
     table.moved(page);
-    owner.frozenPages--;
+    owner.counts.frozen--;
   }
 
   void close(int layer, StepKind kind) {
@@ -101,7 +101,7 @@ final class PassingPages {
           cache.pool.release(table.slots[page]);
           table.slots[page] = HeadTable.NONE;
           table.moved(page);
-          owner.frozenPages++;
+          owner.counts.frozen++;
         }
       }
       table.relist(pageTokens, owner.length);
@@ -112,11 +112,12 @@ final class PassingPages {
   void end() {
     active = false;
     int full = owner.length / pageTokens;
-    owner.frozenTotal += (long) Math.max(0, full - owner.offered) * tables.length;
+    owner.counts.frozenTotal += (long) Math.max(0, full - owner.offered) * tables.length;
     owner.offered = full;
   }
 
-  long sketchBytes() {
+  /** Bytes of what stays of frozen pages. */
+  long summaryBytes() {
     long bytes = 0;
     for (HeadTable table : tables) {
       bytes += table.summaryBytes();

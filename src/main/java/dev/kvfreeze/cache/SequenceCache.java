@@ -31,22 +31,7 @@ public final class SequenceCache implements AutoCloseable {
   /** Logical pages below this were offered to the cold store when they filled. */
   int offered;
 
-  long frozenPages;
-
-  /** On the device, but left out of the attention. */
-  long excludedPages;
-
-  private long coldPages;
-  long frozenTotal;
-  private long thawedTotal;
-  private long backedUpTotal;
-
-  /** Pages that came in from the cold store for one layer's attention only. */
-  long passedTotal;
-
-  private long peakActivePages;
-  private long peakResidentBytes;
-  long deferredThaws;
+  final PageCounts counts;
   private String warning;
   private boolean closed;
 
@@ -58,6 +43,7 @@ public final class SequenceCache implements AutoCloseable {
     this.moves = new HeadMoves(this, cache);
     this.policy = cache.policy.sequence(cache.shape);
     this.tables = new HeadTable[cache.layers * cache.kvHeads];
+    this.counts = new PageCounts(tables.length, pageTokens, cache.pageBytes);
     this.pages = new HeadPages[cache.layers][cache.kvHeads];
     for (int i = 0; i < tables.length; i++) {
       int layer = i / cache.kvHeads;
@@ -167,7 +153,7 @@ public final class SequenceCache implements AutoCloseable {
 
   /** Whether the sketches of a layer shall be scored in this step. */
   public boolean wantsEstimates(int layer, StepKind kind) {
-    return frozenPages > 0
+    return counts.frozen > 0
         && !passing.active
         && tables[layer * cache.kvHeads].sketches != null
         && policy.wantsEstimates(layer, kind);
@@ -248,10 +234,7 @@ public final class SequenceCache implements AutoCloseable {
   }
 
   void notePeak() {
-    long active = (long) pageCount() * tables.length - frozenPages;
-    peakActivePages = Math.max(peakActivePages, active);
-    peakResidentBytes =
-        Math.max(peakResidentBytes, active * cache.pageBytes + passing.sketchBytes());
+    counts.notePeak(pageCount(), passing.summaryBytes());
   }
 
   private void backUpFilled() {
@@ -281,8 +264,8 @@ public final class SequenceCache implements AutoCloseable {
       warn(e.getMessage());
       return false;
     }
-    backedUpTotal++;
-    coldPages++;
+    counts.backedUpTotal++;
+    counts.cold++;
     return true;
   }
 
@@ -357,7 +340,7 @@ public final class SequenceCache implements AutoCloseable {
       cache.pool.release(table.slots[page]);
       table.slots[page] = NONE;
     } else {
-      frozenPages--;
+      counts.frozen--;
     }
     forget(table, page);
   }
@@ -366,7 +349,7 @@ public final class SequenceCache implements AutoCloseable {
     if (table.handles[page] >= 0) {
       cache.forget(table.handles[page]);
       table.handles[page] = NONE;
-      coldPages--;
+      counts.cold--;
     }
   }
 
@@ -380,34 +363,18 @@ public final class SequenceCache implements AutoCloseable {
     }
     table.slots[page] = slot;
     table.moved(page);
-    frozenPages--;
-    thawedTotal++;
+    counts.frozen--;
+    counts.thawedTotal++;
   }
 
   /** What the sequence occupies now. */
   public CacheUsage usage() {
-    long activePages = (long) pageCount() * tables.length - frozenPages;
-    double frozenTokens = (double) frozenPages * pageTokens / tables.length;
-    double excludedTokens = (double) excludedPages * pageTokens / tables.length;
-    return new CacheUsage(
-        activePages,
-        frozenPages,
-        length - frozenTokens - excludedTokens,
-        frozenTokens,
-        activePages * cache.pageBytes + passing.sketchBytes(),
-        coldPages * cache.pageBytes,
-        Math.max(peakActivePages, activePages) * (double) pageTokens / tables.length,
-        Math.max(peakResidentBytes, activePages * cache.pageBytes + passing.sketchBytes()));
+    return counts.usage(pageCount(), length, passing.summaryBytes());
   }
 
   /** What the sequence has moved since it was opened. */
   public CacheTraffic traffic() {
-    return new CacheTraffic(
-        frozenTotal,
-        thawedTotal,
-        backedUpTotal * cache.pageBytes,
-        (thawedTotal + passedTotal) * cache.pageBytes,
-        deferredThaws);
+    return counts.traffic();
   }
 
   int pageCount() {
@@ -435,7 +402,7 @@ public final class SequenceCache implements AutoCloseable {
     }
     length = 0;
     offered = 0;
-    excludedPages = 0;
+    counts.excluded = 0;
     closed = true;
     cache.closed(this);
   }

@@ -26,7 +26,7 @@ final class Admission {
         new ExpectedLengths(
             document.request().promptTokens().length, document.maxNewTokens(), chunkTokens);
     return cache.bytesFor(policy.peakActiveTokens(lengths, cache.shape()))
-        + cache.sketchBytesFor(lengths.total());
+        + cache.summaryBytesFor(lengths.total());
   }
 
   boolean fits(Document document) {

@@ -177,7 +177,7 @@ class SketchTwinTest {
   /** One vector through the scalar kernels. */
   private static float[] turned(float[] x) {
     RotationMatrix rotation = RotationMatrix.of(x.length);
-    int rows = RotationMatrix.paddedRows(1);
+    int rows = AttentionKernels.paddedRows(1);
     float[] from = Arrays.copyOf(x, rows * x.length + AttentionKernels.SLACK);
     float[] to = new float[rows * rotation.stride() + AttentionKernels.SLACK];
     rotation.rotate(new ScalarAttentionKernels(), from, 1, to);
