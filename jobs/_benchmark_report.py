@@ -4,6 +4,8 @@ import json
 import pathlib
 import statistics
 
+import _benchmark_whole_job
+
 # What issue 4 asks for: kvfreeze's tokens a second over llama.cpp's, at least, by the end of the model file's name.
 BARS = {
     "SmolLM2-135M-Instruct.Q4_1": {"decode 128": 2.2, "decode 2048": 2.8, "decode 7936": 3.2, "prefill 512": 3.0, "prefill 7936": 3.0},
@@ -116,9 +118,12 @@ def warnings(records):
 
 
 def report(records):
-    """Markdown for all records: a section for each model and batch size."""
-    groups = {}
+    """Markdown for all records: a section for each model and batch size, then one for each whole job."""
+    groups, whole_jobs = {}, {}
     for record in records:
+        if "whole_job" in record:
+            whole_jobs.setdefault((record["command"], record["time"]), []).append(record)
+            continue
         groups.setdefault((record["model"], record["batch"]), []).append(record)
     parts = []
     for (model, batch), group in groups.items():
@@ -141,4 +146,5 @@ def report(records):
         parts += [f"Command: `{command}`" for command in commands] + ["", table(group), ""]
         if found := warnings(group):
             parts += ["Kernels that did not compile as meant:", "", *found, ""]
+    parts += [_benchmark_whole_job.report(group) for group in whole_jobs.values()]
     return "\n".join(parts)

@@ -43,7 +43,9 @@ def parse_arguments():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=5, help="fresh processes of each side")
     parser.add_argument("--repeats", type=int, default=1, help="measurements a process and context, at least; short ones are repeated for 2 s")
-    parser.add_argument("--policies", default="full", help="policies to measure, separated by commas")
+    parser.add_argument(
+        "--policies", help="policies to measure, separated by commas (default: full; one, adaptive, of --whole-job)"
+    )
     parser.add_argument("--batch", type=int, default=1, help="documents at a time, against as many parallel sequences of llama.cpp")
     parser.add_argument("--java", action="append", help="java executable; may be given several times")
     parser.add_argument(
@@ -52,7 +54,13 @@ def parse_arguments():
         help="documents an hour of summarize on --text, start-up included, against a plain loop of llama-cpp-python",
     )
     parser.add_argument("--max-new-tokens", type=int, default=128, help="of --whole-job")
-    parser.add_argument("--flash-attention", choices=("on", "off"), default="on", help="of --whole-job's loop")
+    parser.add_argument("--documents", type=int, help="of --whole-job: the first so many files of --text (default: all)")
+    parser.add_argument(
+        "--flash-attention",
+        choices=tuple(_benchmark_whole_job.ATTENTIONS),
+        default="on",
+        help="of --whole-job's loop; both: two loops a round, the faster is compared",
+    )
     parser.add_argument("--profile", action="store_true", help="print where our time goes, too")
     parser.add_argument(
         "--peer-python",
@@ -204,16 +212,34 @@ def measure_round(arguments, model, round_number, text, keep, records):
         keep({**step(), **about})
 
 
-def measure(arguments):
-    models = [os.path.expanduser(model) for model in arguments.model or [SMOLLM2]]
-    for model in models:
-        if not pathlib.Path(model).is_file():
-            sys.exit(f"there is no model file {model}; jobs/fetch-model fetches the default one")
-    text = prompt_text(arguments.text)
-    common = {
+def circumstances():
+    return {
         "time": datetime.datetime.now().isoformat(timespec="seconds"),
         "machine": machine(),
         "command": "jobs/kvfreeze benchmark " + shlex.join(sys.argv[1:]),
+    }
+
+
+def append(json_file, record):
+    """Adds a measurement to the file of --json, if there is one."""
+    if json_file:
+        pathlib.Path(json_file).parent.mkdir(parents=True, exist_ok=True)
+        with open(json_file, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+def require_model(model):
+    if not pathlib.Path(model).is_file():
+        sys.exit(f"there is no model file {model}; jobs/fetch-model fetches the default one")
+
+
+def measure(arguments):
+    models = [os.path.expanduser(model) for model in arguments.model or [SMOLLM2]]
+    for model in models:
+        require_model(model)
+    text = prompt_text(arguments.text)
+    common = {
+        **circumstances(),
         "decode_tokens": arguments.decode_tokens,
         "warm_up_seconds": arguments.warm_up_seconds,
     }
@@ -224,10 +250,7 @@ def measure(arguments):
         def keep(record):
             record = {**common, **record, "model": pathlib.Path(model).stem}
             of_model.append(record)
-            if arguments.json:
-                pathlib.Path(arguments.json).parent.mkdir(parents=True, exist_ok=True)
-                with open(arguments.json, "a", encoding="utf-8") as file:
-                    file.write(json.dumps(record) + "\n")
+            append(arguments.json, record)
             if record.get("profile"):
                 print(record["profile"], file=sys.stderr)
 
@@ -238,29 +261,37 @@ def measure(arguments):
     return records
 
 
+def measure_whole_job(arguments):
+    """The table of --whole-job; each measurement is kept as it comes."""
+    if not arguments.peer_python:
+        sys.exit("--peer-python (or $KVFREEZE_PEER_PYTHON) must name a Python that has llama-cpp-python 0.3.36")
+    models = [os.path.expanduser(model) for model in arguments.model or [SMOLLM2]]
+    if len(models) > 1 or "," in arguments.policies or len(arguments.java or []) > 1:
+        sys.exit("--whole-job measures one --model with one of --policies and one --java at a time")
+    require_model(models[0])
+    common = {**circumstances(), "model": pathlib.Path(models[0]).stem, "policy": arguments.policies, "threads": arguments.threads}
+    records = []
+    for record in _benchmark_whole_job.WholeJob(arguments, models[0]).measure(common, busy_share):
+        append(arguments.json, record)
+        records.append(record)
+    return _benchmark_whole_job.report(records)
+
+
 def main():
     arguments = parse_arguments()
-    if arguments.whole_job:
-        if not arguments.peer_python:
-            sys.exit("--peer-python (or $KVFREEZE_PEER_PYTHON) must name a Python that has llama-cpp-python 0.3.36")
-        model = os.path.expanduser((arguments.model or [SMOLLM2])[0])
-        seconds, documents = _benchmark_whole_job.measure(
-            arguments, model, arguments.text, arguments.max_new_tokens, arguments.flash_attention
-        )
-        command = "jobs/kvfreeze benchmark " + shlex.join(sys.argv[1:])
-        table = _benchmark_whole_job.report(seconds, documents, command)
-        print(table)
-        if arguments.write:
-            pathlib.Path(arguments.write).write_text(table + "\n", encoding="utf-8")
-        return
+    arguments.policies = arguments.policies or ("adaptive" if arguments.whole_job else "full")
     if arguments.report:
         records = [record for file in arguments.report for record in _benchmark_report.read_records(file)]
-        print(_benchmark_report.report(records))
+        text = _benchmark_report.report(records)
+        print(text)
+    elif arguments.whole_job:
+        text = measure_whole_job(arguments)
+        print(text)
     else:
-        records = measure(arguments)
+        text = _benchmark_report.report(measure(arguments))
     if arguments.write:
         pathlib.Path(arguments.write).parent.mkdir(parents=True, exist_ok=True)
-        pathlib.Path(arguments.write).write_text(_benchmark_report.report(records), encoding="utf-8")
+        pathlib.Path(arguments.write).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

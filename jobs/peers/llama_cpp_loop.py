@@ -6,9 +6,12 @@ one line of JSON with the documents an hour; model load is not counted, and give
 """
 
 import argparse
+import hashlib
 import json
+import math
 import os
 import pathlib
+import struct
 import sys
 import time
 
@@ -16,6 +19,8 @@ from llama_cpp_session import Session
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 MARK = "\ue000document\ue001"
+# A cut may give up this part of a document for a paragraph's or sentence's end.
+TIDY_SHARE = 0.05
 
 
 def parse_arguments():
@@ -44,32 +49,58 @@ def read_prompt(path):
     return system.strip(), user
 
 
+def tidy(text):
+    """Ends at a paragraph, else at a sentence, where one ends near the end."""
+    least = math.ceil(len(text) * (1 - TIDY_SHARE))
+    paragraph = text.rfind("\n\n")
+    if paragraph >= max(least, 1):
+        return text[:paragraph]
+    for end in range(len(text), max(least, 1), -1):
+        narrow = text[end - 1] in ".!?" and text[end : end + 1].isspace()
+        if narrow or text[end - 1] in "\u3002\uff01\uff1f":
+            return text[:end]
+    return text
+
+
 class Prompt:
-    """The chat template and the prompt around a document, cut at its end where it is too long."""
+    """The chat template and the prompt around a document, cut where `jobs/kvfreeze summarize` cuts it."""
 
     def __init__(self, session, prompt_file, limit):
         self.session, self.limit = session, limit
         system, self.user = read_prompt(prompt_file)
         messages = [{"role": "system", "content": system}] if system else []
-        rendered = session.chat_prompt(messages + [{"role": "user", "content": MARK}])
-        self.before, self.after = [], []
-        if rendered is None:
-            self.before = session.begin_tokens()
-        else:
-            self.before, self.after = (session.tokenize(part, parse_special=True) for part in rendered.split(MARK))
+        # Some templates strip white space around a message.
+        padded = session.chat_prompt(messages + [{"role": "user", "content": f" {MARK} "}])
+        self.strips = padded is not None and f" {MARK} " not in padded
+        self.rendered = MARK if padded is None else padded.replace(f" {MARK} ", MARK)
 
     def encode(self, document):
-        return self.before + self.session.tokenize(self.user.replace("{document}", document)) + self.after
+        content = self.user.replace("{document}", document)
+        text = self.rendered.replace(MARK, content.strip() if self.strips else content)
+        tokens, begin = self.session.tokenize(text, parse_special=True), self.session.begin_tokens()
+        return tokens if tokens[:1] == begin else begin + tokens
 
     def build(self, document):
         tokens = self.encode(document)
-        length = len(document)
-        while len(tokens) > self.limit:
-            # Some characters fewer, in proportion to what is too much, then back to a word's end.
-            length = min(length - 1, int(length * self.limit / len(tokens)))
-            cut = max(document.rfind(" ", 0, length), document.rfind("\n", 0, length), 0)
-            tokens = self.encode(document[: cut or length])
-        return tokens
+        if len(tokens) <= self.limit:
+            return tokens
+        budget = self.limit - len(self.encode(""))
+        if budget < 1:
+            raise SystemExit(f"the prompt without a document leaves no room in {self.limit} tokens")
+        parts = self.session.tokenize(document)
+        keep = min(budget, len(parts) - 1)
+        while True:
+            size = sum(len(self.session.piece(token)) for token in parts[:keep])
+            kept = document.encode("utf-8")[:size].decode("utf-8", "ignore")
+            tokens = self.encode(tidy(kept))
+            if len(tokens) <= self.limit or keep == 0:
+                return tokens
+            keep = max(0, keep - (len(tokens) - self.limit))
+
+
+def prompt_hash(tokens):
+    """SHA-256 of token ids, as in the column of that name in `generations`."""
+    return hashlib.sha256(struct.pack(f"<{len(tokens)}i", *tokens)).hexdigest()
 
 
 def main():
@@ -101,8 +132,9 @@ def main():
             totals["decode_ms"] += decode * 1000
             print(f"{file.name}: {len(tokens)} tokens in, {len(generated)} out, {prefill + decode:.1f} s", file=sys.stderr)
             if output:
-                row = {"document_id": file.stem, "text": session.text(generated), "generated_token_ids": generated}
-                output.write(json.dumps({**row, "prompt_tokens": len(tokens)}, ensure_ascii=False) + "\n")
+                row = {"document_id": file.name, "text": session.text(generated), "generated_token_ids": generated}
+                row |= {"prompt_tokens": len(tokens), "prompt_hash": prompt_hash(tokens)}
+                output.write(json.dumps(row, ensure_ascii=False) + "\n")
         seconds = time.perf_counter() - start
     if output:
         output.close()

@@ -30,6 +30,7 @@ class Session:
         llama_cpp.llama_backend_init()
         self.threads, self.batch, self.context_tokens, self.sequences = threads, batch, context, sequences
         self.context = None
+        self.pieces = {}
         self.model = llama_cpp.llama_model_load_from_file(
             os.fsencode(model_file), llama_cpp.llama_model_default_params()
         )
@@ -106,6 +107,16 @@ class Session:
         if count < 0:
             raise RuntimeError(f"llama.cpp needs {-count} bytes for the text of {len(tokens)} tokens, {room} were given")
         return buffer.raw[:count].decode("utf-8", "replace")
+
+    def piece(self, token):
+        """The bytes of a token."""
+        if token not in self.pieces:
+            buffer = ctypes.create_string_buffer(256)
+            count = self.library.llama_token_to_piece(self.vocabulary, token, buffer, len(buffer), 0, False)
+            if count < 0:
+                raise RuntimeError(f"token {token} has {-count} bytes, {len(buffer)} were expected")
+            self.pieces[token] = buffer.raw[:count]
+        return self.pieces[token]
 
     def is_end(self, token):
         return self.library.llama_vocab_is_eog(self.vocabulary, token)

@@ -1,29 +1,31 @@
 package dev.kvfreeze.benchmark;
 
+import dev.kvfreeze.device.DeviceBudget;
 import dev.kvfreeze.device.KvFormat;
-import dev.kvfreeze.device.PartTimes;
-import dev.kvfreeze.device.PartTimes.Phase;
-import dev.kvfreeze.device.ProfiledDevice;
-import dev.kvfreeze.device.cpu.CpuDevice;
-import dev.kvfreeze.device.cpu.MemoryBandwidth;
+import dev.kvfreeze.device.cpu.DecodeActivations;
+import dev.kvfreeze.device.cpu.KernelCheck;
+import dev.kvfreeze.engine.DeviceChoice;
+import dev.kvfreeze.engine.DeviceOptions;
 import dev.kvfreeze.engine.Engine;
 import dev.kvfreeze.engine.EngineOptions;
 import dev.kvfreeze.engine.Engines;
 import dev.kvfreeze.engine.Generation;
 import dev.kvfreeze.engine.GenerationRequest;
+import dev.kvfreeze.engine.Profiling;
 import dev.kvfreeze.engine.SamplingOptions;
-import dev.kvfreeze.freeze.FreezePolicies;
+import dev.kvfreeze.engine.TimeProfile;
+import dev.kvfreeze.engine.TimeTable;
 import dev.kvfreeze.freeze.PolicyOptions;
 import dev.kvfreeze.model.LanguageModel;
 import dev.kvfreeze.model.LanguageModels;
 import dev.kvfreeze.model.tokenizer.Tokenizer.SpecialTokens;
-import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.StringJoiner;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
@@ -94,11 +96,7 @@ public final class EngineBenchmark implements Callable<Integer> {
   @Option(names = "--profile", description = "add where the time goes, by part")
   private boolean profiled;
 
-  private final PartTimes times = new PartTimes();
-  private final StringBuilder profiles = new StringBuilder();
-  private final StringBuilder profile = new StringBuilder();
-  private long weightBytes;
-  private double bandwidth;
+  private final List<String> profiles = new ArrayList<>();
 
   /** Runs the benchmark and ends the JVM. */
   public static void main(String[] arguments) {
@@ -144,25 +142,24 @@ public final class EngineBenchmark implements Callable<Integer> {
           threads,
           batch,
           loadMillis,
-          profiles.toString().replace("\n", "\\n"),
+          String.join("\n", profiles).replace("\n", "\\n"),
           prefill,
           decode);
     }
     return 0;
   }
 
-  private Engine open(LanguageModel model, EngineOptions options, PolicyOptions policyOptions)
-      throws IOException {
-    if (!profiled) {
-      return Engines.open(model, options, policyOptions, policy, threads);
-    }
-    bandwidth = MemoryBandwidth.readBytesPerSecond(threads);
-    weightBytes = Files.size(modelFile);
-    return Engines.open(
-        model,
-        new ProfiledDevice(CpuDevice.open(threads), times),
-        options,
-        FreezePolicies.create(policy, policyOptions));
+  private Engine open(LanguageModel model, EngineOptions options, PolicyOptions policyOptions) {
+    DeviceOptions device =
+        new DeviceOptions(
+            DeviceChoice.CPU,
+            threads,
+            DecodeActivations.INT8,
+            KernelCheck.FRESH,
+            "",
+            DeviceBudget.ofShare(1),
+            profiled ? Profiling.ON : Profiling.OFF);
+    return Engines.open(model, options, policyOptions, policy, device);
   }
 
   /**
@@ -179,11 +176,20 @@ public final class EngineBenchmark implements Callable<Integer> {
   private List<Rates> measure(Engine engine, int[] tokens, int context, int newTokens)
       throws Exception {
     List<Rates> rates = new ArrayList<>();
+    TimeProfile profile = null;
     long end = System.nanoTime() + (long) (LEAST_SECONDS * 1e9);
     while (rates.size() < repeats || (rates.size() < MOST_REPEATS && System.nanoTime() - end < 0)) {
+      Optional<TimeProfile> before = engine.profile();
       rates.add(run(engine, tokens, context, newTokens));
+      profile =
+          engine
+              .profile()
+              .map(now -> before.isEmpty() ? now : now.since(before.get()))
+              .orElse(null);
     }
-    profiles.append(profile);
+    if (profile != null) {
+      profiles.add("at " + context + " tokens: " + String.join("\n", TimeTable.lines(profile)));
+    }
     return rates;
   }
 
@@ -212,41 +218,13 @@ public final class EngineBenchmark implements Callable<Integer> {
                   0)));
     }
     double prefillMillis = 0;
-    double stepMillis = 0;
-    long kvBytes = 0;
     int decoded = 0;
     for (CompletableFuture<Generation> result : results) {
       Generation generation = result.get();
       prefillMillis += generation.statistics().prefillMillis();
-      stepMillis = Math.max(stepMillis, generation.statistics().decodeMillis());
-      kvBytes += generation.statistics().meanResidentKvBytes();
       decoded += generation.tokens().length - 1;
     }
     double decodeMillis = (System.nanoTime() - start) / 1e6 - prefillMillis;
-    if (profiled) {
-      int steps = Math.max(1, newTokens - 1);
-      profile.setLength(0);
-      profile
-          .append(
-              ProfileReport.phase(
-                  times,
-                  Phase.PREFILL,
-                  "prefill of " + context + ", a token",
-                  (long) context * batch,
-                  prefillMillis,
-                  0))
-          .append('\n');
-      if (newTokens > 1) {
-        double sampling = decodeMillis - stepMillis;
-        String title = "decode at " + context + ", a step";
-        profile
-            .append(ProfileReport.phase(times, Phase.DECODE, title, steps, stepMillis, sampling))
-            .append("; ")
-            .append(ProfileReport.bandwidth(weightBytes, kvBytes, decodeMillis / steps, bandwidth))
-            .append('\n');
-      }
-      times.clear();
-    }
     return new Rates(
         1000.0 * context * batch / prefillMillis, 1000.0 * Math.max(0, decoded) / decodeMillis);
   }

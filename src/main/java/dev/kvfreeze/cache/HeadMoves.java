@@ -49,7 +49,7 @@ final class HeadMoves implements HeadView, PageMover, PageQuestions {
 
   @Override
   public long activePages() {
-    return (long) owner.pageCount() * cache.shape.heads() - owner.frozenPages;
+    return owner.counts.active(owner.pageCount());
   }
 
   @Override
@@ -93,8 +93,8 @@ final class HeadMoves implements HeadView, PageMover, PageQuestions {
     cache.pool.release(head.slots[page]);
     head.slots[page] = HeadTable.NONE;
     head.moved(page);
-    owner.frozenPages++;
-    owner.frozenTotal++;
+    owner.counts.frozen++;
+    owner.counts.frozenTotal++;
   }
 
   @Override
@@ -103,7 +103,7 @@ final class HeadMoves implements HeadView, PageMover, PageQuestions {
       return;
     }
     if (cache.pool.freePages() == 0) {
-      owner.deferredThaws++;
+      owner.counts.deferredThaws++;
       return;
     }
     owner.thaw(table, page);
@@ -129,7 +129,7 @@ final class HeadMoves implements HeadView, PageMover, PageQuestions {
     boolean full = (page + 1L) * pageTokens <= owner.length();
     if (full && table.slots[page] >= 0 && !table.excluded(page)) {
       table.setExcluded(page, true);
-      owner.excludedPages++;
+      owner.counts.excluded++;
     }
   }
 
@@ -137,7 +137,7 @@ final class HeadMoves implements HeadView, PageMover, PageQuestions {
   public void include(int page) {
     if (table.excluded(page)) {
       table.setExcluded(page, false);
-      owner.excludedPages--;
+      owner.counts.excluded--;
     }
   }
 }

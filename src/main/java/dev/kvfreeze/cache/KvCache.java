@@ -109,11 +109,11 @@ public final class KvCache implements AutoCloseable {
     return memory;
   }
 
-  /** Bytes of the active pages and the sketches of all sequences. */
+  /** Bytes of the active pages and the sketches or boxes of all sequences. */
   public long residentBytes() {
     long bytes = (long) pool.usedPages() * pageBytes;
     for (SequenceCache sequence : open) {
-      bytes += sequence.passing.sketchBytes();
+      bytes += sequence.passing.summaryBytes();
     }
     return bytes;
   }
@@ -143,9 +143,9 @@ public final class KvCache implements AutoCloseable {
     return pagesFor(tokens) * layers * kvHeads * pageBytes;
   }
 
-  /** Bytes of the sketches of a sequence of so many tokens. */
-  public long sketchBytesFor(int tokens) {
-    return (long) tokens * shape.sketchBytesPerToken() * layers * kvHeads;
+  /** Bytes of the sketches or boxes of a sequence of so many tokens. */
+  public long summaryBytesFor(int tokens) {
+    return (long) tokens * shape.summaryBytesPerToken() * layers * kvHeads;
   }
 
   /** Empty sketches of a head of a layer, or null when the policy wants none. */

@@ -85,7 +85,7 @@ public final class PageChoices {
   }
 
   private void includeAll(HeadTable table) {
-    for (int p = 0; p < table.count && owner.excludedPages > 0; p++) {
+    for (int p = 0; p < table.count && owner.counts.excluded > 0; p++) {
       owner.moves.look(table);
       owner.moves.include(p);
     }

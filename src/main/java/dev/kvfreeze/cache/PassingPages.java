@@ -35,7 +35,7 @@ final class PassingPages {
       }
       table.moved(owner.length / pageTokens);
     }
-    owner.frozenPages += (long) newPages * tables.length;
+    owner.counts.frozen += (long) newPages * tables.length;
     owner.length = newLength;
   }
 
@@ -89,12 +89,16 @@ final class PassingPages {
         }
         int slot = cache.pool.acquireSpare();
         if (slot < 0) {
-          cache.memory.sendMoves();
+          endPrefetch();
           return;
         }
         bringIn(table, page, slot);
       }
     }
+    endPrefetch();
+  }
+
+  private void endPrefetch() {
     cache.memory.sendMoves();
     owner.notePeak();
   }
@@ -107,11 +111,11 @@ final class PassingPages {
         cache.pool.release(slot);
         throw e;
       }
-      owner.passedTotal++;
+      owner.counts.passedTotal++;
     }
     table.slots[page] = slot;
     table.moved(page);
-    owner.frozenPages--;
+    owner.counts.frozen--;
   }
 
   void close(int layer, StepKind kind) {
@@ -129,7 +133,7 @@ final class PassingPages {
           cache.pool.release(table.slots[page]);
           table.slots[page] = HeadTable.NONE;
           table.moved(page);
-          owner.frozenPages++;
+          owner.counts.frozen++;
         }
       }
       table.relist(pageTokens, owner.length);
@@ -140,11 +144,12 @@ final class PassingPages {
   void end() {
     active = false;
     int full = owner.length / pageTokens;
-    owner.frozenTotal += (long) Math.max(0, full - owner.offered) * tables.length;
+    owner.counts.frozenTotal += (long) Math.max(0, full - owner.offered) * tables.length;
     owner.offered = full;
   }
 
-  long sketchBytes() {
+  /** Bytes of what stays of frozen pages. */
+  long summaryBytes() {
     long bytes = 0;
     for (HeadTable table : tables) {
       bytes += table.summaryBytes();

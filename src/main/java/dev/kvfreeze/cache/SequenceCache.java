@@ -28,26 +28,13 @@ public final class SequenceCache implements AutoCloseable {
   final SequencePolicy policy;
   final PassingPages passing;
   private final PageChoices choices;
-  private final PageBackups backups;
   int length;
 
   /** Logical pages below this were offered to the cold store when they filled. */
   int offered;
 
-  long frozenPages;
-
-  /** On the device, but left out of the attention. */
-  long excludedPages;
-
-  long frozenTotal;
-  private long thawedTotal;
-
-  /** Pages that came in from the cold store for one layer's attention only. */
-  long passedTotal;
-
-  private long peakActivePages;
-  private long peakResidentBytes;
-  long deferredThaws;
+  final PageCounts counts;
+  private String warning;
   private boolean closed;
 
   SequenceCache(KvCache cache, String id, CapShare share) {
@@ -59,13 +46,13 @@ public final class SequenceCache implements AutoCloseable {
     this.moves = new HeadMoves(this, cache);
     this.policy = cache.policy.sharing(share).sequence(cache.shape);
     this.tables = new HeadTable[cache.layers * cache.kvHeads];
+    this.counts = new PageCounts(tables.length, pageTokens, cache.pageBytes);
     this.pages = new HeadPages[cache.layers][cache.kvHeads];
     for (int i = 0; i < tables.length; i++) {
       int layer = i / cache.kvHeads;
       tables[i] = new HeadTable(layer, cache.newSketches(layer), cache.newBoxes());
       pages[layer][i % cache.kvHeads] = tables[i].pages;
     }
-    this.backups = new PageBackups(id, cache);
     this.passing = new PassingPages(this, cache, tables);
     this.choices = new PageChoices(this, cache, tables);
   }
@@ -119,9 +106,7 @@ public final class SequenceCache implements AutoCloseable {
 
   PoolExhaustedException exhausted(String what, long neededPages) {
     String condition =
-        backups.warning() != null
-            ? " (" + cache.coldCondition() + ", so nothing can be frozen)"
-            : "";
+        warning != null ? " (" + cache.coldCondition() + ", so nothing can be frozen)" : "";
     return PoolExhaustedException.of(
         id + ": " + what + condition,
         neededPages * cache.pageBytes,
@@ -181,7 +166,7 @@ public final class SequenceCache implements AutoCloseable {
 
   /** Whether the sketches of a layer shall be scored in this step. */
   public boolean wantsEstimates(int layer, StepKind kind) {
-    return frozenPages > 0
+    return counts.frozen > 0
         && !passing.active
         && tables[layer * cache.kvHeads].sketches != null
         && policy.wantsEstimates(layer, kind);
@@ -199,11 +184,7 @@ public final class SequenceCache implements AutoCloseable {
       int head = layer * cache.kvHeads + i;
       sketches[i] = tables[head].sketches;
       moves.look(tables[head]);
-      if (kind == StepKind.DECODE) {
-        policy.ask(head, moves, moves);
-      } else {
-        moves.askAll();
-      }
+      policy.ask(head, kind, moves, moves);
     }
     return sketches;
   }
@@ -279,10 +260,7 @@ public final class SequenceCache implements AutoCloseable {
   }
 
   void notePeak() {
-    long active = (long) pageCount() * tables.length - frozenPages;
-    peakActivePages = Math.max(peakActivePages, active);
-    peakResidentBytes =
-        Math.max(peakResidentBytes, active * cache.pageBytes + passing.sketchBytes());
+    counts.notePeak(pageCount(), passing.summaryBytes());
   }
 
   private void backUpFilled() {
@@ -299,12 +277,37 @@ public final class SequenceCache implements AutoCloseable {
   }
 
   boolean backUp(HeadTable table, int page) {
-    return backups.backUp(table, page);
+    if (table.handles[page] >= 0) {
+      return true;
+    }
+    if (!cache.coldTakes()) {
+      warn(cache.coldCondition());
+      return false;
+    }
+    try {
+      table.handles[page] = cache.backUp(table.slots[page]);
+    } catch (ColdStoreFullException e) {
+      warn(e.getMessage());
+      return false;
+    }
+    counts.backedUpTotal++;
+    counts.cold++;
+    return true;
+  }
+
+  private void warn(String condition) {
+    if (warning == null) {
+      warning =
+          id
+              + ": pages stay on the device unfrozen: "
+              + condition
+              + "; give it more room with --set cache.coldBytes=BYTES or a larger disk";
+    }
   }
 
   /** Why pages could not be frozen, the first time it happened, or null. */
   public String warning() {
-    return backups.warning();
+    return warning;
   }
 
   /**
@@ -333,7 +336,7 @@ public final class SequenceCache implements AutoCloseable {
         if (table.slots[full] < 0) {
           thaw(table, full);
         }
-        backups.forget(table, full);
+        forget(table, full);
         table.moved(full);
       }
       table.cutSummaries(full);
@@ -363,9 +366,17 @@ public final class SequenceCache implements AutoCloseable {
       cache.pool.release(table.slots[page]);
       table.slots[page] = NONE;
     } else {
-      frozenPages--;
+      counts.frozen--;
     }
-    backups.forget(table, page);
+    forget(table, page);
+  }
+
+  private void forget(HeadTable table, int page) {
+    if (table.handles[page] >= 0) {
+      cache.forget(table.handles[page]);
+      table.handles[page] = NONE;
+      counts.cold--;
+    }
   }
 
   void thaw(HeadTable table, int page) {
@@ -378,34 +389,18 @@ public final class SequenceCache implements AutoCloseable {
     }
     table.slots[page] = slot;
     table.moved(page);
-    frozenPages--;
-    thawedTotal++;
+    counts.frozen--;
+    counts.thawedTotal++;
   }
 
   /** What the sequence occupies now. */
   public CacheUsage usage() {
-    long activePages = (long) pageCount() * tables.length - frozenPages;
-    double frozenTokens = (double) frozenPages * pageTokens / tables.length;
-    double excludedTokens = (double) excludedPages * pageTokens / tables.length;
-    return new CacheUsage(
-        activePages,
-        frozenPages,
-        length - frozenTokens - excludedTokens,
-        frozenTokens,
-        activePages * cache.pageBytes + passing.sketchBytes(),
-        backups.bytes(),
-        Math.max(peakActivePages, activePages) * (double) pageTokens / tables.length,
-        Math.max(peakResidentBytes, activePages * cache.pageBytes + passing.sketchBytes()));
+    return counts.usage(pageCount(), length, passing.summaryBytes());
   }
 
   /** What the sequence has moved since it was opened. */
   public CacheTraffic traffic() {
-    return new CacheTraffic(
-        frozenTotal,
-        thawedTotal,
-        backups.bytesMade(),
-        (thawedTotal + passedTotal) * cache.pageBytes,
-        deferredThaws);
+    return counts.traffic();
   }
 
   int pageCount() {
@@ -433,7 +428,7 @@ public final class SequenceCache implements AutoCloseable {
     }
     length = 0;
     offered = 0;
-    excludedPages = 0;
+    counts.excluded = 0;
     closed = true;
     cache.closed(this);
   }

@@ -3,7 +3,10 @@ package dev.kvfreeze.device;
 import java.util.EnumMap;
 import java.util.Map;
 
-/** Time by part of the forward pass, apart for prefill and decode. One thread. */
+/**
+ * Time by part of the forward pass, apart for prefill and decode, and the bytes of weights and
+ * pages that decode reads in it. One thread.
+ */
 public final class PartTimes {
   /** What the time goes to. */
   public enum Part {
@@ -34,32 +37,24 @@ public final class PartTimes {
   }
 
   private final Map<Phase, long[]> nanos = new EnumMap<>(Phase.class);
+  private final long[] decodeBytes = new long[Part.values().length];
   private final long[] untold = new long[Part.values().length];
   private Phase phase;
 
   public PartTimes() {
-    clear();
-  }
-
-  /** Forgets all times. */
-  public void clear() {
     for (Phase each : Phase.values()) {
       nanos.put(each, new long[Part.values().length]);
     }
   }
 
-  /** Milliseconds of a part. */
-  public double millis(Phase of, Part part) {
-    return nanos.get(of)[part.ordinal()] / 1e6;
+  /** Nanoseconds of each part so far, by its ordinal. */
+  public long[] nanos(Phase of) {
+    return nanos.get(of).clone();
   }
 
-  /** Milliseconds of all parts. */
-  public double millis(Phase of) {
-    double sum = 0;
-    for (Part part : Part.values()) {
-      sum += millis(of, part);
-    }
-    return sum;
+  /** Bytes that each part of the decode steps has read so far, by its ordinal. */
+  public long[] decodeBytes() {
+    return decodeBytes.clone();
   }
 
   /** A pass begins; its phase is told by its first product. */
@@ -79,5 +74,12 @@ public final class PartTimes {
 
   void add(Part part, long time) {
     (phase == null ? untold : nanos.get(phase))[part.ordinal()] += time;
+  }
+
+  /** Bytes that an operation of the present pass reads; those of prefill do not count. */
+  void read(Part part, long bytes) {
+    if (phase == Phase.DECODE) {
+      decodeBytes[part.ordinal()] += bytes;
+    }
   }
 }

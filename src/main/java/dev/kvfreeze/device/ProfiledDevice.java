@@ -16,13 +16,28 @@ import java.util.List;
  */
 public final class ProfiledDevice implements Device {
   private final Device device;
-  private final PartTimes times;
+  private final double bytesPerSecond;
+  private final PartTimes times = new PartTimes();
   private Part current = Part.EMBEDDING;
 
-  /** Takes the device over, and closes it with itself. */
-  public ProfiledDevice(Device device, PartTimes times) {
+  /**
+   * Takes the device over, and closes it with itself.
+   *
+   * @param bytesPerSecond what its memory was measured to give
+   */
+  public ProfiledDevice(Device device, double bytesPerSecond) {
     this.device = device;
-    this.times = times;
+    this.bytesPerSecond = bytesPerSecond;
+  }
+
+  /** The times so far; the thread that computes. */
+  public PartTimes times() {
+    return times;
+  }
+
+  /** What the memory was measured to give. */
+  public double bytesPerSecond() {
+    return bytesPerSecond;
   }
 
   private void time(Part part, Runnable operation) {
@@ -114,6 +129,9 @@ public final class ProfiledDevice implements Device {
   @Override
   public void decodeMatmul(Activations x, int rows, Weight[] weights, Activations[] outs) {
     times.phase(Phase.DECODE);
+    for (Weight weight : weights) {
+      times.read(partOf(weight), weight.residentBytes());
+    }
     time(partOf(weights[0]), () -> device.decodeMatmul(x, rows, weights, outs));
   }
 
@@ -159,6 +177,11 @@ public final class ProfiledDevice implements Device {
       PageMemory memory,
       List<AttentionSegment> segments,
       Activations out) {
+    for (AttentionSegment segment : segments) {
+      for (HeadPages pages : segment.heads()) {
+        times.read(Part.ATTENTION, (long) pages.count * memory.layout().pageBytes());
+      }
+    }
     time(Part.ATTENTION, () -> device.attend(queries, shape, memory, segments, out));
   }
 
@@ -170,6 +193,12 @@ public final class ProfiledDevice implements Device {
   @Override
   public void scoreSketches(
       Activations queries, AttentionShape shape, List<SketchSegment> segments) {
+    for (SketchSegment segment : segments) {
+      for (KeySketches sketches : segment.heads()) {
+        int bytes = KeySketches.bytesPerToken(sketches.headSize(), sketches.planes());
+        times.read(Part.SKETCHES, (long) sketches.pages * sketches.pageTokens() * bytes);
+      }
+    }
     time(Part.SKETCHES, () -> device.scoreSketches(queries, shape, segments));
   }
 

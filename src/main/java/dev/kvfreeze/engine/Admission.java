@@ -42,7 +42,7 @@ final class Admission {
         new ExpectedLengths(
             document.request().promptTokens().length, document.maxNewTokens(), chunkTokens);
     return cache.bytesFor(sharing.peakActiveTokens(lengths, cache.shape()))
-        + cache.sketchBytesFor(lengths.total());
+        + cache.summaryBytesFor(lengths.total());
   }
 
   /** What the document would have if it were alone; null when it does not fit then either. */

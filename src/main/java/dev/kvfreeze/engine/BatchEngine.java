@@ -182,6 +182,11 @@ final class BatchEngine implements Engine {
     return loop.snapshot(queued);
   }
 
+  @Override
+  public Optional<TimeProfile> profile() {
+    return Optional.ofNullable(loop.profile());
+  }
+
   private void run() {
     Throwable reason = new IllegalStateException("the engine was closed");
     try {

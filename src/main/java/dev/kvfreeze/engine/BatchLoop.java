@@ -3,6 +3,7 @@ package dev.kvfreeze.engine;
 import dev.kvfreeze.cache.KvCache;
 import dev.kvfreeze.cache.PoolExhaustedException;
 import dev.kvfreeze.device.LogitStatistics;
+import dev.kvfreeze.device.PartTimes.Phase;
 import dev.kvfreeze.freeze.FreezePolicy;
 import dev.kvfreeze.freeze.RecoveryLevel;
 import dev.kvfreeze.freeze.StepKind;
@@ -17,7 +18,7 @@ import java.util.function.Supplier;
  * The running batch. One {@link #step} admits what fits, then reads one chunk of one prompt or,
  * when every prompt is read, decodes one token of every document. Prompts come first because a
  * fuller batch makes each later decode step cheaper a token. Engine thread only, but for {@link
- * #snapshot}.
+ * #snapshot} and {@link #profile}.
  */
 final class BatchLoop {
   private final Transformer transformer;
@@ -28,6 +29,7 @@ final class BatchLoop {
   private final int observedTokens;
   private final boolean recoversByReading;
   private final Admission admission;
+  private final ProfileMeter meter;
   private final float[] logits;
   private final List<Document> running = new ArrayList<>();
   private final List<ForwardSlice> slices = new ArrayList<>();
@@ -38,6 +40,7 @@ final class BatchLoop {
 
   private boolean roomSinceSendingBack;
 
+  private volatile TimeProfile profile;
   private volatile ProgressSnapshot counters = new ProgressSnapshot(0, 0, 0, 0, 0, 0, 0, 0);
   private long finished;
   private long promptTokens;
@@ -57,6 +60,7 @@ final class BatchLoop {
     this.recoversByReading = policy.recoversByReading();
     this.observedTokens = Math.min(policy.observedTokens(), chunkTokens);
     this.admission = new Admission(cache, policy, chunkTokens);
+    this.meter = new ProfileMeter(transformer.device());
     this.logits = new float[transformer.spec().vocabulary()];
   }
 
@@ -165,9 +169,12 @@ final class BatchLoop {
       fail(document, e);
       return;
     }
-    document.meter().prefilled(System.nanoTime() - start);
+    long end = System.nanoTime();
+    document.meter().prefilled(end - start);
+    meter.passed(Phase.PREFILL, end - start, count);
     if (!document.prefilling()) {
       sample(document, 0);
+      meter.sampled(Phase.PREFILL, System.nanoTime() - end);
     }
   }
 
@@ -210,12 +217,14 @@ final class BatchLoop {
       decoding.forEach(document -> fail(document, e));
       return;
     }
-    long nanos = System.nanoTime() - start;
+    long end = System.nanoTime();
+    meter.passed(Phase.DECODE, end - start, decoding.size());
     for (int row = 0; row < decoding.size(); row++) {
       Document document = decoding.get(row);
-      document.meter().decoded(document.cache().usage(), nanos);
+      document.meter().decoded(document.cache().usage(), end - start);
       sample(document, row);
     }
+    meter.sampled(Phase.DECODE, System.nanoTime() - end);
   }
 
   private void sample(Document document, int logitRow) {
@@ -266,8 +275,12 @@ final class BatchLoop {
       fail(document, e);
       return;
     }
-    document.meter().decoded(document.cache().usage(), System.nanoTime() - start);
+    long end = System.nanoTime();
+    document.meter().decoded(document.cache().usage(), end - start);
+    // Its products are those of a prompt.
+    meter.passed(Phase.PREFILL, end - start, 1);
     sample(document, 0);
+    meter.sampled(Phase.PREFILL, System.nanoTime() - end);
   }
 
   /**
@@ -364,6 +377,7 @@ final class BatchLoop {
   }
 
   private void publish() {
+    profile = meter.profile();
     counters =
         new ProgressSnapshot(
             0,
@@ -374,6 +388,11 @@ final class BatchLoop {
             cache.residentBytes(),
             cache.poolBytes(),
             cache.coldBytes());
+  }
+
+  /** Where the time went until the last step, or null; any thread. */
+  TimeProfile profile() {
+    return profile;
   }
 
   /** The counters after the last step; any thread. */

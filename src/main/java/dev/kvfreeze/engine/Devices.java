@@ -1,7 +1,9 @@
 package dev.kvfreeze.engine;
 
 import dev.kvfreeze.device.Device;
+import dev.kvfreeze.device.ProfiledDevice;
 import dev.kvfreeze.device.cpu.CpuDevice;
+import dev.kvfreeze.device.cpu.MemoryBandwidth;
 import dev.kvfreeze.device.cuda.CudaDevice;
 import dev.kvfreeze.device.cuda.CudaUnavailableException;
 
@@ -20,10 +22,10 @@ public final class Devices {
   public static Device open(DeviceOptions options) {
     return switch (options.choice()) {
       case CPU -> cpu(options);
-      case CUDA -> CudaDevice.open(options.gpu(), options.memory());
+      case CUDA -> gpu(options);
       case AUTO -> {
         try {
-          yield CudaDevice.open(options.gpu(), options.memory());
+          yield gpu(options);
         } catch (CudaUnavailableException e) {
           LOGGER.log(System.Logger.Level.INFO, "computing on the CPU: " + e.getMessage());
           yield cpu(options);
@@ -32,7 +34,24 @@ public final class Devices {
     };
   }
 
+  private static Device gpu(DeviceOptions options) {
+    if (options.profiling() == Profiling.ON && options.choice() == DeviceChoice.CUDA) {
+      throw new IllegalArgumentException(
+          "engine.profile measures the CPU, engine.device asks for a GPU: a GPU's operations are not"
+              + " complete when they return; set engine.profile=off, or engine.device=cpu");
+    }
+    Device device = CudaDevice.open(options.gpu(), options.memory());
+    if (options.profiling() == Profiling.ON) {
+      LOGGER.log(System.Logger.Level.WARNING, "engine.profile measures the CPU, not this GPU");
+    }
+    return device;
+  }
+
   private static Device cpu(DeviceOptions options) {
-    return CpuDevice.open(options.threads(), options.decodeActivations());
+    Device device =
+        CpuDevice.open(options.threads(), options.decodeActivations(), options.kernelCheck());
+    return options.profiling() == Profiling.OFF
+        ? device
+        : new ProfiledDevice(device, MemoryBandwidth.readBytesPerSecond(options.threads()));
   }
 }

@@ -29,6 +29,11 @@ public interface Engine extends AutoCloseable {
 
   ProgressSnapshot progress();
 
+  /** Where the time has gone so far; empty where {@link Profiling} is off. Any thread. */
+  default Optional<TimeProfile> profile() {
+    return Optional.empty();
+  }
+
   /** Why the engine ended by itself; empty while requests can succeed. */
   default Optional<Throwable> failure() {
     return Optional.empty();

@@ -195,7 +195,7 @@ public final class PolicyTrials implements AutoCloseable {
     ModelSpec spec = model.spec();
     long pages = (long) tokens / layout.pageTokens() + 3;
     CacheShape shape = KvCache.shape(policy, layout, spec.layers().size(), spec.kvHeads());
-    long summaryBytes = (long) layout.pageTokens() * shape.sketchBytesPerToken();
+    long summaryBytes = (long) layout.pageTokens() * shape.summaryBytesPerToken();
     long bytes = pages * shape.heads() * (layout.pageBytes() + summaryBytes);
     return new KvCache(
         device.pageMemory(layout, bytes),

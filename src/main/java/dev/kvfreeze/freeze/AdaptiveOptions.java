@@ -48,7 +48,7 @@ public record AdaptiveOptions(
 
   public static AdaptiveOptions defaults() {
     return new AdaptiveOptions(
-        FreezeCap.parse(DEFAULT_CAP), 256, 1, 2, 1, 0.5, 0.9, 0.25, PrefillMode.EXACT);
+        FreezeCap.parse(DEFAULT_CAP), 256, 1, 2, 1, 1, 0.9, 0.25, PrefillMode.EXACT);
   }
 
   public AdaptiveOptions withLeastTokens(int tokens) {

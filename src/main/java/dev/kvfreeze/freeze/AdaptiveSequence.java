@@ -19,6 +19,8 @@ final class AdaptiveSequence implements SequencePolicy {
   /** Most of the attention that pages not looked at are taken to get. */
   private static final float MOST_UNASKED = 0.5f;
 
+  private static final int ALL = -1;
+
   /** Share of a page's importance that outlasts a chunk of a prompt. */
   private static final float CHUNK_CARRY = 0.5f;
 
@@ -93,23 +95,28 @@ final class AdaptiveSequence implements SequencePolicy {
   }
 
   @Override
-  public void ask(int index, HeadView view, PageQuestions questions) {
-    if (options.adaptive().lookSpacing() == 0) {
-      questions.askAll();
-      return;
-    }
+  public void ask(int index, StepKind kind, HeadView view, PageQuestions questions) {
     Head head = heads[index];
     int pages = view.pageCount();
     head.ensure(pages);
-    float unasked = 0;
-    for (int page = 0; page < pages; page++) {
-      unasked += head.nextLook[page] > step ? head.importance[page] : 0;
+    if (kind != StepKind.DECODE || options.adaptive().lookSpacing() == 0) {
+      questions.askAll();
+      head.dueCount = ALL;
+      return;
     }
-    questions.askNone(Math.min(MOST_UNASKED, unasked));
+    float unasked = 0;
+    int due = 0;
     for (int page = 0; page < pages; page++) {
       if (head.nextLook[page] <= step) {
-        questions.ask(page);
+        head.due[due++] = page;
+      } else {
+        unasked += head.importance[page];
       }
+    }
+    head.dueCount = due;
+    questions.askNone(Math.min(MOST_UNASKED, unasked));
+    for (int i = 0; i < due; i++) {
+      questions.ask(head.due[i]);
     }
   }
 
@@ -135,8 +142,10 @@ final class AdaptiveSequence implements SequencePolicy {
     head.ensure(view.pageCount());
     float bar = Math.max(level, head.cover) * thawFactor;
     wanted.clear();
-    for (int page = range.first(); page < range.end(); page++) {
-      if (view.active(page) || head.nextLook[page] > step) {
+    int count = head.dueCount == ALL ? view.pageCount() : head.dueCount;
+    for (int i = 0; i < count; i++) {
+      int page = head.dueCount == ALL ? i : head.due[i];
+      if (page < range.first() || page >= range.end() || view.active(page)) {
         continue;
       }
       float estimate = view.estimate(page);
@@ -351,6 +360,12 @@ final class AdaptiveSequence implements SequencePolicy {
     /** Step from which on a page is to be scored again; past for active pages. */
     int[] nextLook = new int[16];
 
+    /** Pages scored in this step, in order. */
+    int[] due = new int[16];
+
+    /** Number of them, or {@link #ALL}. */
+    int dueCount = ALL;
+
     /** Pages that were observed at least once. */
     int known;
 
@@ -365,6 +380,7 @@ final class AdaptiveSequence implements SequencePolicy {
         heldUntil = Arrays.copyOf(heldUntil, size);
         frozenAt = Arrays.copyOf(frozenAt, size);
         nextLook = Arrays.copyOf(nextLook, size);
+        due = new int[size];
       }
     }
   }

@@ -26,11 +26,6 @@ public final class ArkValePolicy implements FreezePolicy {
   }
 
   @Override
-  public boolean wantsMass(StepKind kind) {
-    return false;
-  }
-
-  @Override
   public PageEstimates estimates() {
     return PageEstimates.BOXES;
   }

@@ -4,10 +4,11 @@ package dev.kvfreeze.freeze;
  * The sizes of a sequence's cache.
  *
  * @param pageBytes of a page of one KV head
- * @param sketchBytesPerToken resident bytes of one key's sketch, 0 without sketches
+ * @param summaryBytesPerToken resident bytes a token of what stays of frozen pages, sketches or
+ *     boxes; 0 for nothing
  */
 public record CacheShape(
-    int layers, int kvHeads, int pageTokens, int pageBytes, int sketchBytesPerToken) {
+    int layers, int kvHeads, int pageTokens, int pageBytes, int summaryBytesPerToken) {
   /** Page tables: one for each KV head of each layer. */
   public int heads() {
     return layers * kvHeads;
@@ -15,7 +16,7 @@ public record CacheShape(
 
   /** What the sketches of {@code tokens} tokens take, in tokens of keys and values. */
   double sketchTokens(int tokens) {
-    return (double) tokens * sketchBytesPerToken * pageTokens / pageBytes;
+    return (double) tokens * summaryBytesPerToken * pageTokens / pageBytes;
   }
 
   /** Bytes of the keys and values of one token in all heads. */

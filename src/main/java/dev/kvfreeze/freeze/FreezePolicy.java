@@ -14,7 +14,9 @@ public interface FreezePolicy {
   }
 
   /** Whether {@link HeadView#mass} must be measured in a step of this kind. */
-  boolean wantsMass(StepKind kind);
+  default boolean wantsMass(StepKind kind) {
+    return false;
+  }
 
   /** Bits a dimension of the keys' resident sketches; 0 for none. */
   default int sketchPlanes() {
@@ -56,7 +58,9 @@ public interface FreezePolicy {
 
   /**
    * The most tokens that can be active at once, mean over the heads; admission reserves pages for
-   * as many.
+   * as many. All of them, unless a policy bounds them.
    */
-  int peakActiveTokens(ExpectedLengths lengths, CacheShape shape);
+  default int peakActiveTokens(ExpectedLengths lengths, CacheShape shape) {
+    return lengths.total();
+  }
 }

@@ -10,11 +10,6 @@ public final class FullPolicy implements HeadwisePolicy {
   }
 
   @Override
-  public boolean wantsMass(StepKind kind) {
-    return false;
-  }
-
-  @Override
   public boolean mayFreeze() {
     return false;
   }
@@ -22,10 +17,5 @@ public final class FullPolicy implements HeadwisePolicy {
   @Override
   public HeadPolicy head(CacheShape shape) {
     return (kind, view, mover) -> {};
-  }
-
-  @Override
-  public int peakActiveTokens(ExpectedLengths lengths, CacheShape shape) {
-    return lengths.total();
   }
 }

@@ -27,11 +27,6 @@ public final class OraclePolicy implements FreezePolicy {
     return false;
   }
 
-  @Override
-  public boolean wantsMass(StepKind kind) {
-    return false;
-  }
-
   /** It has no sketches, but their bytes count towards the cap as those of {@code adaptive} do. */
   @Override
   public int sketchPlanes() {
@@ -46,10 +41,5 @@ public final class OraclePolicy implements FreezePolicy {
   @Override
   public SequencePolicy sequence(CacheShape shape) {
     return new SelectingSequence(options, shape, 0);
-  }
-
-  @Override
-  public int peakActiveTokens(ExpectedLengths lengths, CacheShape shape) {
-    return lengths.total();
   }
 }

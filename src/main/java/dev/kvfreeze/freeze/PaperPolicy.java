@@ -51,11 +51,6 @@ public final class PaperPolicy implements HeadwisePolicy {
   }
 
   /** Everything: prefill is exact, and every timer may run out at once. */
-  @Override
-  public int peakActiveTokens(ExpectedLengths lengths, CacheShape shape) {
-    return lengths.total();
-  }
-
   private final class Head implements HeadPolicy {
     private final DetectionHistory history = new DetectionHistory(options.historySteps());
 

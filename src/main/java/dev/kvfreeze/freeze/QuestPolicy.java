@@ -33,11 +33,6 @@ public final class QuestPolicy implements FreezePolicy {
   }
 
   @Override
-  public boolean wantsMass(StepKind kind) {
-    return false;
-  }
-
-  @Override
   public PageEstimates estimates() {
     return PageEstimates.BOXES;
   }
@@ -45,10 +40,5 @@ public final class QuestPolicy implements FreezePolicy {
   @Override
   public SequencePolicy sequence(CacheShape shape) {
     return new SelectingSequence(options, shape, DENSE_LAYERS);
-  }
-
-  @Override
-  public int peakActiveTokens(ExpectedLengths lengths, CacheShape shape) {
-    return lengths.total();
   }
 }

@@ -25,11 +25,6 @@ public final class RandomPolicy implements HeadwisePolicy {
   }
 
   @Override
-  public boolean wantsMass(StepKind kind) {
-    return false;
-  }
-
-  @Override
   public HeadPolicy head(CacheShape shape) {
     return new Head(shape, heads.getAndIncrement() % shape.heads());
   }

@@ -19,8 +19,8 @@ public interface SequencePolicy {
     return false;
   }
 
-  /** Before the sketches of a head are scored by a decode step's query: which pages are wanted. */
-  default void ask(int head, HeadView view, PageQuestions questions) {
+  /** Before the sketches of a head are scored: which pages' are wanted. */
+  default void ask(int head, StepKind kind, HeadView view, PageQuestions questions) {
     questions.askAll();
   }
 

@@ -39,11 +39,6 @@ public final class SnapKvPolicy implements HeadwisePolicy {
     return new Head(shape);
   }
 
-  @Override
-  public int peakActiveTokens(ExpectedLengths lengths, CacheShape shape) {
-    return lengths.total();
-  }
-
   private final class Head implements HeadPolicy {
     private final CacheShape shape;
     private final CappedHead pages = new CappedHead(options);

@@ -23,11 +23,6 @@ public final class WindowPolicy implements HeadwisePolicy {
   }
 
   @Override
-  public boolean wantsMass(StepKind kind) {
-    return false;
-  }
-
-  @Override
   public HeadPolicy head(CacheShape shape) {
     return new Head();
   }

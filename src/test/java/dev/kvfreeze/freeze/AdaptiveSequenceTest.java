@@ -2,7 +2,9 @@ package dev.kvfreeze.freeze;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
@@ -88,6 +90,41 @@ class AdaptiveSequenceTest {
     assertThat(sequence.activePages(1)).isBetween(93, 97);
   }
 
+  @Test
+  void pagesFarFromBeingWantedAreScoredRarelyButNeverForgotten() {
+    Sequence sequence = new Sequence("80", 400);
+    for (int head = 0; head < 2; head++) {
+      for (int page = 0; page < 100; page++) {
+        sequence.mass(head, page, page < 50 ? 0.015f + 1e-4f * page : 1e-7f * page);
+        sequence.estimates[head][page] = sequence.masses[head][page];
+      }
+    }
+    sequence.step(StepKind.QUESTION);
+    int[] last = new int[100];
+    int asked = 0;
+    int steps = 200;
+    for (int step = 1; step <= steps; step++) {
+      for (int page : sequence.recall().get(0)) {
+        last[page] = step;
+        asked += page >= 55 && page < 90 ? 1 : 0;
+      }
+      for (int page = 0; page < 100; page++) {
+        assertThat(step - last[page]).as("page %d", page).isLessThanOrEqualTo(16);
+      }
+      sequence.step(StepKind.DECODE);
+    }
+    assertThat(asked / 35.0 / steps).isBetween(0.05, 0.1);
+    assertThat(sequence.unasked[0]).isBetween(0f, 0.01f);
+    // What becomes important is found at its next look, and then looked at in every step.
+    sequence.estimates[0][70] = 0.4f;
+    for (int step = 0; step < 16; step++) {
+      sequence.recall();
+      sequence.step(StepKind.DECODE);
+    }
+    assertThat(sequence.active(0, 70)).isTrue();
+    assertThat(sequence.recall().get(0)).contains(70);
+  }
+
   private static void randomMass(Sequence sequence, Random random) {
     for (int head = 0; head < 2; head++) {
       for (int page = 0; page < sequence.pages(); page++) {
@@ -102,6 +139,7 @@ class AdaptiveSequenceTest {
     final boolean[][] active = new boolean[2][200];
     final float[][] masses = new float[2][200];
     final float[][] estimates = new float[2][200];
+    final float[] unasked = new float[2];
     int length;
 
     Sequence(String cap, int length) {
@@ -111,7 +149,7 @@ class AdaptiveSequenceTest {
     Sequence(String cap, int length, double keepMass) {
       AdaptiveOptions adaptive =
           new AdaptiveOptions(
-              FreezeCap.parse(cap), 0, keepMass, 1, 1, 0.5, 0.9, 0.25, PrefillMode.EXACT);
+              FreezeCap.parse(cap), 0, keepMass, 1, 1, 1, 0.9, 0.25, PrefillMode.EXACT);
       policy =
           new AdaptiveSequence(
               new PolicyOptions(PAGE, 4, 16, 0.1, 64, 1, adaptive, GuardOptions.OFF), SHAPE);
@@ -141,11 +179,16 @@ class AdaptiveSequenceTest {
       return (int) IntStream.range(0, pages()).filter(page -> active[head][page]).count();
     }
 
-    void recall() {
+    /** Returns the pages asked for, by head. */
+    List<List<Integer>> recall() {
+      List<List<Integer>> asked = new ArrayList<>();
       for (int head = 0; head < 2; head++) {
         View view = new View(head);
+        asked.add(new ArrayList<>());
+        policy.ask(head, StepKind.DECODE, view, new Questions(head, asked.get(head)));
         policy.recall(head, view, view);
       }
+      return asked;
     }
 
     void step(StepKind kind) {
@@ -156,6 +199,31 @@ class AdaptiveSequenceTest {
       for (int head = 0; head < 2; head++) {
         View view = new View(head);
         policy.step(head, kind, view, view);
+      }
+    }
+
+    private final class Questions implements PageQuestions {
+      private final int head;
+      private final List<Integer> asked;
+
+      Questions(int head, List<Integer> asked) {
+        this.head = head;
+        this.asked = asked;
+      }
+
+      @Override
+      public void askAll() {
+        throw new AssertionError("all pages");
+      }
+
+      @Override
+      public void askNone(float share) {
+        unasked[head] = share;
+      }
+
+      @Override
+      public void ask(int page) {
+        asked.add(page);
       }
     }
 

@@ -97,6 +97,7 @@ class SummarizeJobTest {
     assertThat(good.<String>getAs("status")).isEqualTo("ok");
     assertThat(good.<Integer>getAs("generated_tokens")).isEqualTo(19);
     assertThat(good.<List<Integer>>getList(good.fieldIndex("generated_token_ids"))).hasSize(19);
+    assertThat(good.<String>getAs("prompt_hash")).matches("[0-9a-f]{64}");
     assertThat(good.<Integer>getAs("attempt")).isEqualTo(1);
     assertThat(good.<String>getAs("provider")).isEqualTo("toy");
     assertThat(rows.get("empty.txt").<String>getAs("error_class")).isEqualTo("EmptyDocument");

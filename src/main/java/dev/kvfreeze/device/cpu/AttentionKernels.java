@@ -87,6 +87,16 @@ interface AttentionKernels {
 
   int PRODUCT_COLUMNS = 32;
 
+  /** Rows that a product works on for so many: the next multiple of {@link #PRODUCT_ROWS}. */
+  static int paddedRows(int rows) {
+    return (rows + PRODUCT_ROWS - 1) / PRODUCT_ROWS * PRODUCT_ROWS;
+  }
+
+  /** Columns that a product works on for so many. */
+  static int paddedColumns(int columns) {
+    return (columns + PRODUCT_COLUMNS - 1) / PRODUCT_COLUMNS * PRODUCT_COLUMNS;
+  }
+
   /**
    * {@code c = a * b} for {@code a[rows][depth]}, {@code b[depth][columns]}, with row strides; b
    * begins at {@code bOffset}.

@@ -33,11 +33,15 @@ public final class CpuDevice implements Device {
   private final DecodeActivations decodeActivations;
   private final KernelWatch watch;
 
-  private CpuDevice(KernelProvider provider, int threads, DecodeActivations decodeActivations) {
+  private CpuDevice(
+      KernelProvider provider,
+      int threads,
+      DecodeActivations decodeActivations,
+      KeptChecks keptChecks) {
     this.decodeActivations = decodeActivations;
     this.pool = new WorkerPool(threads);
     this.packer = new WeightPacker(pool);
-    this.watch = new KernelWatch(provider, pool);
+    this.watch = new KernelWatch(provider, pool, keptChecks);
     this.products = new MatrixProducts(pool, provider.matmul());
     this.attention = new PagedAttention(pool, provider.attention());
     this.elementwise = new ElementwiseOperations(pool, provider.elementwise());
@@ -55,11 +59,20 @@ public final class CpuDevice implements Device {
 
   /** The same with a choice of what decode steps multiply. */
   public static CpuDevice open(int threads, DecodeActivations decodeActivations) {
-    return new CpuDevice(KernelProvider.choose(), threads, decodeActivations);
+    return open(threads, decodeActivations, KernelCheck.FRESH);
+  }
+
+  /** The same with a choice of when its kernels are checked. */
+  public static CpuDevice open(
+      int threads, DecodeActivations decodeActivations, KernelCheck kernelCheck) {
+    KernelProvider provider = KernelProvider.choose();
+    KeptChecks kept =
+        kernelCheck == KernelCheck.KEPT ? KeptChecks.ofThisProcess(provider).orElse(null) : null;
+    return new CpuDevice(provider, threads, decodeActivations, kept);
   }
 
   static CpuDevice open(KernelProvider provider, int threads) {
-    return new CpuDevice(provider, threads, DecodeActivations.INT8);
+    return new CpuDevice(provider, threads, DecodeActivations.INT8, null);
   }
 
   @Override

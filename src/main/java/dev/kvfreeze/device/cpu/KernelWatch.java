@@ -3,10 +3,12 @@ package dev.kvfreeze.device.cpu;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.model.ModelSpec;
 import dev.kvfreeze.model.tensor.TensorType;
+import java.time.LocalDate;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
 
@@ -18,6 +20,9 @@ import java.util.stream.Collectors;
 final class KernelWatch {
   /** For all operations together; what is not compiled by then is judged by the decode steps. */
   private static final long START_MILLIS = 800;
+
+  /** The same between two steps, where nearly all are compiled. */
+  private static final long CONFIRM_MILLIS = 300;
 
   /** Decode products until all kernels must be compiled, some hundred steps of a small model. */
   private static final int WARM_PRODUCTS = 40_000;
@@ -42,6 +47,7 @@ final class KernelWatch {
 
   private final KernelProvider provider;
   private final WorkerPool pool;
+  private final KeptChecks kept;
   private final Set<TensorType> types = EnumSet.noneOf(TensorType.class);
   private ModelSpec spec;
   private PageLayout layout;
@@ -51,9 +57,13 @@ final class KernelWatch {
   private long bytesBefore;
   private volatile String verdict;
 
-  KernelWatch(KernelProvider provider, WorkerPool pool) {
+  /**
+   * @param kept earlier checks, or null to check at every start
+   */
+  KernelWatch(KernelProvider provider, WorkerPool pool, KeptChecks kept) {
     this.provider = provider;
     this.pool = pool;
+    this.kept = kept;
     this.verdict = vectors() ? "not checked yet" : "good: scalar kernels need no check";
   }
 
@@ -71,7 +81,7 @@ final class KernelWatch {
     return verdict;
   }
 
-  /** Checks every operation of the model for a moment. */
+  /** Checks every operation of the model for a moment, unless that is known to be well. */
   void start(ModelSpec spec, PageLayout layout, int sketchPlanes) {
     this.spec = spec;
     this.layout = layout;
@@ -79,7 +89,16 @@ final class KernelWatch {
     if (!vectors()) {
       return;
     }
+    Optional<LocalDate> before = kept == null ? Optional.empty() : kept.passed(checked());
+    if (before.isPresent()) {
+      verdict = "good when checked on " + before.get();
+      LOGGER.log(System.Logger.Level.DEBUG, "Kernels were " + verdict);
+      return;
+    }
     List<KernelSelfCheck.Finding> pending = boxed(START_MILLIS);
+    if (kept != null && pending.isEmpty()) {
+      kept.keep(checked());
+    }
     verdict =
         pending.isEmpty()
             ? "good"
@@ -88,6 +107,19 @@ final class KernelWatch {
                 + " ms: "
                 + pending.stream().map(f -> f.kernel()).collect(Collectors.joining(", "));
     LOGGER.log(System.Logger.Level.DEBUG, "Kernels at the start: " + verdict);
+  }
+
+  /** What the candidates are made from. */
+  private String checked() {
+    ModelSpec.LayerSpec layer = spec.layers().get(0);
+    return String.join(
+        "\n",
+        "matrices " + types,
+        "attention " + layer.attention(),
+        "pages " + layout,
+        "sketches " + sketchPlanes,
+        "activation " + spec.activation(),
+        "rope " + layer.rope().pairing() + " " + layer.rope().inverseFrequencies().length);
   }
 
   private List<KernelSelfCheck.Finding> boxed(long limitMillis) {
@@ -130,12 +162,19 @@ final class KernelWatch {
     }
     long allowed = pool.threads() > 1 ? ALLOWED_BYTES_PER_PRODUCT : ALLOWED_BYTES_ALONE;
     if (bytesPerProduct <= allowed) {
+      // Decode steps do not show the kernels of prefill; all are compiled by now.
+      if (kept != null && !verdict.equals("good") && boxed(CONFIRM_MILLIS).isEmpty()) {
+        kept.keep(checked());
+      }
       verdict = "good";
       return;
     }
     List<String> names = new ArrayList<>();
     // By now they are compiled, well or badly: a moment of each is enough.
     boxed(START_MILLIS).forEach(finding -> names.add(finding.toString()));
+    if (kept != null) {
+      kept.forget(checked());
+    }
     String before = verdict;
     verdict =
         String.format(

@@ -45,19 +45,13 @@ final class KeyBlock {
     token = 0;
     limit = to;
     PageLayout layout = memory.layout();
-    valueStride = paddedHead(layout.headSize()) + 16;
+    valueStride = AttentionKernels.paddedColumns(layout.headSize()) + 16;
     if (headSize != layout.headSize()) {
       // New arrays, not longer ones: what lies beyond a value must be zero.
       headSize = layout.headSize();
       keys = LineAligned.floats(headSize * KEY_STRIDE + AttentionKernels.SLACK);
       values = LineAligned.floats(TOKENS * valueStride + AttentionKernels.SLACK);
     }
-  }
-
-  /** Columns of the values' panel that a product runs over; those beyond the head are zero. */
-  static int paddedHead(int headSize) {
-    int unit = AttentionKernels.PRODUCT_COLUMNS;
-    return (headSize + unit - 1) / unit * unit;
   }
 
   /** Decodes the next keys; returns false when none are left. */

@@ -56,7 +56,7 @@ final class PrefillTile {
           sums,
           sumStride,
           productRows,
-          KeyBlock.paddedHead(headSize),
+          AttentionKernels.paddedColumns(headSize),
           block.count);
     }
     finish(item, out);
@@ -72,7 +72,7 @@ final class PrefillTile {
   private void begin(PrefillAttention.Item item, CpuActivations x, AttentionShape shape) {
     AttentionSegment segment = item.segment();
     headSize = shape.headSize();
-    sumStride = KeyBlock.paddedHead(headSize);
+    sumStride = AttentionKernels.paddedColumns(headSize);
     group = shape.groupSize();
     tileRows = item.rows();
     window = shape.window();

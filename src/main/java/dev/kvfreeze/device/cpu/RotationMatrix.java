@@ -18,8 +18,7 @@ final class RotationMatrix {
 
   private RotationMatrix(int size) {
     this.size = size;
-    int unit = AttentionKernels.PRODUCT_COLUMNS;
-    this.stride = (size + unit - 1) / unit * unit;
+    this.stride = AttentionKernels.paddedColumns(size);
     this.columns = transposed(KeyRotation.orthonormal(size));
   }
 
@@ -32,18 +31,13 @@ final class RotationMatrix {
     return stride;
   }
 
-  /** Rows that {@link #rotate} works on for so many vectors. */
-  static int paddedRows(int rows) {
-    int unit = AttentionKernels.PRODUCT_ROWS;
-    return (rows + unit - 1) / unit * unit;
-  }
-
   /**
    * {@code to[r * stride + i] = sum over j of R[i][j] * x[r * size + j]}; both have room for {@link
-   * #paddedRows} and {@link AttentionKernels#SLACK} more.
+   * AttentionKernels#paddedRows} and {@link AttentionKernels#SLACK} more.
    */
   void rotate(AttentionKernels kernels, float[] x, int rows, float[] to) {
-    kernels.multiply(x, size, columns, 0, stride, to, stride, paddedRows(rows), stride, size);
+    kernels.multiply(
+        x, size, columns, 0, stride, to, stride, AttentionKernels.paddedRows(rows), stride, size);
   }
 
   private float[] transposed(double[][] rows) {

@@ -140,7 +140,7 @@ final class SketchMaker {
       if (panel.length < headSize * stride) {
         panel = new float[headSize * stride];
       }
-      int rows = RotationMatrix.paddedRows(pageTokens);
+      int rows = AttentionKernels.paddedRows(pageTokens);
       int room = rows * RotationMatrix.of(headSize).stride() + AttentionKernels.SLACK;
       if (rotated.length < room) {
         keys = new float[rows * headSize + AttentionKernels.SLACK];

@@ -55,7 +55,7 @@ final class SketchedQuery {
       float scale) {
     RotationMatrix rotation = RotationMatrix.of(headSize);
     int stride = rotation.stride();
-    int rows = RotationMatrix.paddedRows(group);
+    int rows = AttentionKernels.paddedRows(group);
     if (scaled.length < group * headSize || rotated.length < rows * stride) {
       scaled = new float[group * headSize];
       offsets = new float[group];

@@ -13,7 +13,7 @@ import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 import java.util.concurrent.TimeUnit;
 
-/** SHA-256 of files, in lower-case hexadecimal. */
+/** SHA-256 of files and texts, in lower-case hexadecimal. */
 public final class FileHash {
   private static final int BUFFER_BYTES = 1 << 20;
 
@@ -74,7 +74,8 @@ public final class FileHash {
     }
   }
 
-  static String sha256(String text) {
+  /** The hash of a text in UTF-8. */
+  public static String sha256(String text) {
     return HexFormat.of().formatHex(newDigest().digest(text.getBytes(StandardCharsets.UTF_8)));
   }
 

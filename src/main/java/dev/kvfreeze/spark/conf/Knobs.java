@@ -6,7 +6,9 @@ import static dev.kvfreeze.spark.conf.Knob.Effect.RUNNING;
 import dev.kvfreeze.device.DeviceBudget;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.cpu.DecodeActivations;
+import dev.kvfreeze.device.cpu.KernelCheck;
 import dev.kvfreeze.engine.DeviceChoice;
+import dev.kvfreeze.engine.Profiling;
 import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -251,6 +253,24 @@ public final class Knobs {
           "",
           RUNNING,
           "Refuses to run where other kernels would be used; empty takes what is there.");
+  public static final Knob<KernelCheck> KERNEL_CHECK =
+      Knob.of(
+          "engine.kernelCheck",
+          KnobTypes.choice(KernelCheck.class),
+          "",
+          "kept",
+          RUNNING,
+          "Whether an engine that starts on a CPU spends up to 0.8 s on checking its kernels every time"
+              + " (fresh), or not within a week after a check that passed there.");
+  public static final Knob<Profiling> PROFILE =
+      Knob.of(
+          "engine.profile",
+          KnobTypes.choice(Profiling.class),
+          "",
+          "off",
+          RUNNING,
+          "on: summarize and generate end with a table of where the time went, milliseconds a token by"
+              + " part of the model, beside the memory's measured bandwidth. CPU only.");
   public static final Knob<String> ENGINE_FACTORY =
       Knob.of(
           "engine.factory",
@@ -357,6 +377,8 @@ public final class Knobs {
             THREADS,
             REQUIRED_PROVIDER,
             DECODE_ACTIVATIONS,
+            KERNEL_CHECK,
+            PROFILE,
             ENGINE_FACTORY,
             ERROR_BUDGET,
             PROGRESS_INTERVAL,

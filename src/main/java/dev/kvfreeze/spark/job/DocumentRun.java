@@ -1,5 +1,6 @@
 package dev.kvfreeze.spark.job;
 
+import dev.kvfreeze.engine.TimeTable;
 import dev.kvfreeze.spark.conf.Knobs;
 import dev.kvfreeze.spark.conf.Settings;
 import dev.kvfreeze.spark.input.DocumentReader;
@@ -84,6 +85,7 @@ final class DocumentRun {
     record.ended(plan, totals, monitor.engines(), monitor.kernelChecks(), error);
     output.removeTemporary();
     new RunSummary(console, output).print(plan, totals, record.elapsed());
+    monitor.profile().ifPresent(profile -> TimeTable.lines(profile).forEach(console::result));
     if (failure != null) {
       boolean budget =
           monitor.stopped().stream()

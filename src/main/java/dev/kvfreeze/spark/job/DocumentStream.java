@@ -97,7 +97,7 @@ final class DocumentStream implements AutoCloseable {
     try {
       DocumentPrompt prompt = prompts().build(input.text());
       notes.addAll(prompt.notes());
-      document = new PendingDocument(input.hash(), assignment, prompt.documentTokens(), notes);
+      document = new PendingDocument(input.hash(), assignment, prompt, notes);
       request = request(document, prompt);
     } catch (RuntimeException e) {
       executor.release();

@@ -59,6 +59,8 @@ final class DocumentTask
         new MissingDocuments(documents, published, assignments.value().keySet());
     try (DocumentStream stream = new DocumentStream(task, executor, engine, writer)) {
       return List.of(stream.run(missing, assignments.value(), context)).iterator();
+    } finally {
+      executor.tellProgress();
     }
   }
 }

@@ -5,8 +5,8 @@ import java.util.List;
 /**
  * A document on its way through a task.
  *
- * @param documentTokens of the whole document, or null before it was tokenized
+ * @param prompt or null before it was made
  * @param notes for its row
  */
 record PendingDocument(
-    String hash, Assignment assignment, Integer documentTokens, List<String> notes) {}
+    String hash, Assignment assignment, DocumentPrompt prompt, List<String> notes) {}

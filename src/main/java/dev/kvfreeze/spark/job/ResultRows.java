@@ -97,11 +97,13 @@ final class ResultRows {
 
   private TableRow common(PendingDocument document) {
     List<String> notes = document.notes();
+    DocumentPrompt prompt = document.prompt();
     return new TableRow(OutputSchemas.GENERATIONS)
         .set("document_id", document.assignment().documentId())
         .set("notes", notes.isEmpty() ? null : notes)
         .set("attempt", document.assignment().attempt())
-        .set("document_tokens", document.documentTokens())
+        .set("document_tokens", prompt == null ? null : prompt.documentTokens())
+        .set("prompt_hash", prompt == null ? null : prompt.hash())
         .set("model", run.model())
         .set("model_hash", run.modelHash())
         .set("policy", run.policy())

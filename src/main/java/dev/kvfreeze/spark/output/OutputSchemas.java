@@ -105,6 +105,8 @@ public final class OutputSchemas {
                   "",
                   "SHA-256 of all that changes text or statistics, model apart"),
               required("document_hash", STRING, "", "SHA-256 of id and text"),
+              optional(
+                  "prompt_hash", STRING, "", "SHA-256 of the prompt's token ids, 4 bytes each"),
               required("run_id", STRING, "", "run that wrote the row"),
               optional("provider", STRING, "", "kernels that computed"),
               optional("device", STRING, "", "device that computed"),

@@ -199,6 +199,11 @@ public final class ExecutorEngine implements AutoCloseable {
     lastFailure.set(description);
   }
 
+  /** Tells the driver the counters now, so that the sum of a job does not miss its end. */
+  public void tellProgress() {
+    driver.accept(progress());
+  }
+
   public String executorId() {
     return executorId;
   }
@@ -226,7 +231,8 @@ public final class ExecutorEngine implements AutoCloseable {
         snapshot.poolBytes(),
         snapshot.coldKvBytes(),
         lastFailure.get(),
-        opened == null ? null : opened.kernelCheck());
+        opened == null ? null : opened.kernelCheck(),
+        opened == null ? null : opened.profile().orElse(null));
   }
 
   /** Closes the engine and its model; a second call does nothing. */

@@ -1,5 +1,6 @@
 package dev.kvfreeze.spark.plugin;
 
+import dev.kvfreeze.engine.TimeProfile;
 import java.io.Serializable;
 
 /** What an executor's plugin tells the driver's. */
@@ -25,6 +26,7 @@ public sealed interface ExecutorMessage extends Serializable {
    * @param cost predicted cost of the documents that ended, tokens
    * @param lastFailure newest failure of a document, or null
    * @param kernelCheck whether the kernels run at full speed; null before the engine is ready
+   * @param profile where the time went; null where nobody asked
    */
   record Progress(
       String executorId,
@@ -39,6 +41,7 @@ public sealed interface ExecutorMessage extends Serializable {
       long poolBytes,
       long coldKvBytes,
       String lastFailure,
-      String kernelCheck)
+      String kernelCheck,
+      TimeProfile profile)
       implements ExecutorMessage {}
 }

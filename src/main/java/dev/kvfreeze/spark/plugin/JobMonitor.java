@@ -1,10 +1,12 @@
 package dev.kvfreeze.spark.plugin;
 
+import dev.kvfreeze.engine.TimeProfile;
 import dev.kvfreeze.spark.conf.ErrorBudget;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicReference;
@@ -121,6 +123,14 @@ public final class JobMonitor implements AutoCloseable {
                     : "executor " + counters.executorId() + ": " + counters.kernelCheck())
         .distinct()
         .toList();
+  }
+
+  /** Where the time of all executors went; empty where nobody asked. */
+  public Optional<TimeProfile> profile() {
+    return progress.values().stream()
+        .map(ExecutorMessage.Progress::profile)
+        .filter(Objects::nonNull)
+        .reduce(TimeProfile::plus);
   }
 
   @Override

@@ -47,8 +47,10 @@ public final class ModelEngineFactory implements EngineFactory {
         noGpu ? DeviceChoice.CPU : choice,
         threads == 0 ? resources.cores() : threads,
         settings.value(Knobs.DECODE_ACTIVATIONS),
+        settings.value(Knobs.KERNEL_CHECK),
         resources.gpu().orElse(""),
-        settings.value(Knobs.DEVICE_MEMORY));
+        settings.value(Knobs.DEVICE_MEMORY),
+        settings.value(Knobs.PROFILE));
   }
 
   private static EngineOptions engineOptions(Settings settings, Path localDirectory) {

@@ -9,8 +9,12 @@ import dev.kvfreeze.model.GateActivation;
 import dev.kvfreeze.model.ModelSpec;
 import dev.kvfreeze.model.Rope;
 import dev.kvfreeze.model.tensor.TensorType;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.time.Clock;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 class KernelWatchTest {
   private static final ModelSpec SPEC =
@@ -36,7 +40,7 @@ class KernelWatchTest {
   @Test
   void theStartIsGoodOrNamesWhatIsNotCompiledYet() {
     try (WorkerPool pool = new WorkerPool(1)) {
-      KernelWatch watch = new KernelWatch(KernelProvider.vector(), pool);
+      KernelWatch watch = new KernelWatch(KernelProvider.vector(), pool, null);
       watch.uses(TensorType.Q4_1);
       assertThat(watch.verdict()).isEqualTo("not checked yet");
       watch.start(SPEC, LAYOUT, 1);
@@ -47,7 +51,7 @@ class KernelWatchTest {
   @Test
   void decodeStepsThatAllocateAreReportedUntilTheyNoLongerDo() {
     try (WorkerPool pool = new WorkerPool(2)) {
-      KernelWatch watch = new KernelWatch(KernelProvider.vector(), pool);
+      KernelWatch watch = new KernelWatch(KernelProvider.vector(), pool, null);
       watch.uses(TensorType.Q4_1);
       watch.start(SPEC, LAYOUT, 0);
       watch.judge(1_000_000);
@@ -60,9 +64,41 @@ class KernelWatchTest {
   }
 
   @Test
+  void aCheckThatPassedIsKeptUntilDecodeStepsSayOtherwise(@TempDir Path cache) throws IOException {
+    KeptChecks kept = new KeptChecks(cache, "this JVM", Clock.systemUTC());
+    try (WorkerPool pool = new WorkerPool(2)) {
+      String first;
+      int starts = 0;
+      do { // On a busy machine a kernel may not be compiled in time; then nothing is kept.
+        first = started(pool, kept).verdict();
+        assertThat(cache.toFile().list()).hasSize(first.equals("good") ? 1 : 0);
+      } while (!first.equals("good") && ++starts < 30);
+      assertThat(first).isEqualTo("good");
+
+      KernelWatch second = started(pool, kept);
+      assertThat(second.verdict()).startsWith("good when checked on 20");
+      second.judge(1_000_000);
+      assertThat(second.verdict()).startsWith("compiled badly");
+      assertThat(cache).isEmptyDirectory();
+      second.judge(100);
+      assertThat(second.verdict()).isEqualTo("good");
+      assertThat(started(pool, kept).verdict()).startsWith("good when checked on 20");
+      second.judge(1_000_000);
+      assertThat(started(pool, kept).verdict()).doesNotContain("when checked");
+    }
+  }
+
+  private static KernelWatch started(WorkerPool pool, KeptChecks kept) {
+    KernelWatch watch = new KernelWatch(KernelProvider.vector(), pool, kept);
+    watch.uses(TensorType.Q4_1);
+    watch.start(SPEC, LAYOUT, 2);
+    return watch;
+  }
+
+  @Test
   void scalarKernelsNeedNoCheck() {
     try (WorkerPool pool = new WorkerPool(1)) {
-      KernelWatch watch = new KernelWatch(KernelProvider.scalar(), pool);
+      KernelWatch watch = new KernelWatch(KernelProvider.scalar(), pool, null);
       watch.start(SPEC, LAYOUT, 1);
       watch.judge(1_000_000);
       assertThat(watch.verdict()).startsWith("good");

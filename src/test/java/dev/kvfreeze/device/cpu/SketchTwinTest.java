@@ -68,6 +68,40 @@ class SketchTwinTest {
     }
   }
 
+  /** Only pages asked for are scored; what they get leaves out what the others are taken to get. */
+  @ParameterizedTest
+  @CsvSource({
+    "64, 16, 2, 3, 140, 0",
+    "64, 16, 1, 3, 300, 700",
+    "80, 8, 1, 1, 97, 0",
+    "128, 1, 2, 2, 97, 0",
+    "64, 7, 2, 7, 54, 0",
+    "96, 24, 2, 4, 33, 0",
+    "64, 16, 1, 4, 5, 0"
+  })
+  void onlyThePagesAskedForAreScored(
+      int headSize, int pageTokens, int planes, int group, int pages, int window) {
+    Rope rope = rope(headSize, 100_000, Rope.Pairing.HALF_SPLIT);
+    try (Fixture fixture = new Fixture(headSize, pageTokens, planes, group, pages, window, rope)) {
+      Random random = new Random(pages);
+      fixture.sketches.askNone(0.25f);
+      for (int page = 0; page < pages; page++) {
+        if (page == pages - 1 || random.nextInt(3) == 0) {
+          fixture.sketches.ask(page);
+        }
+      }
+      float[] expected = fixture.massOfDecodedSketches();
+      fixture.score();
+      for (int page = 0; page < pages; page++) {
+        assertThat(fixture.sketches.mass[page])
+            .as("page %d", page)
+            .isCloseTo(expected[page], within(1e-5f + 5e-3f * expected[page]));
+      }
+      fixture.sketches.askAll();
+      fixture.assertMass(5e-3f);
+    }
+  }
+
   @Test
   void growsWithTheSequence() {
     Rope rope = rope(64, 10_000, Rope.Pairing.HALF_SPLIT);
@@ -143,7 +177,7 @@ class SketchTwinTest {
   /** One vector through the scalar kernels. */
   private static float[] turned(float[] x) {
     RotationMatrix rotation = RotationMatrix.of(x.length);
-    int rows = RotationMatrix.paddedRows(1);
+    int rows = AttentionKernels.paddedRows(1);
     float[] from = Arrays.copyOf(x, rows * x.length + AttentionKernels.SLACK);
     float[] to = new float[rows * rotation.stride() + AttentionKernels.SLACK];
     rotation.rotate(new ScalarAttentionKernels(), from, 1, to);
@@ -280,7 +314,12 @@ class SketchTwinTest {
           queries, shape, List.of(new SketchSegment(0, position, new KeySketches[] {sketches})));
     }
 
+    /** Of the pages asked for; the others' share is left out. */
     float[] massOfDecodedSketches() {
+      boolean[] wanted = new boolean[sketches.pages];
+      for (int i = 0; i < sketches.askedCount(); i++) {
+        wanted[sketches.asked(i)] = true;
+      }
       int headSize = shape.headSize();
       int planes = sketches.planes();
       float[] mass = new float[sketches.pages];
@@ -291,6 +330,9 @@ class SketchTwinTest {
         double total = 0;
         int start = VisiblePages.windowStart(position, shape.window());
         for (int t = start; t < keys.length; t++) {
+          if (!wanted[t / sketches.pageTokens()]) {
+            continue;
+          }
           double score = 0;
           for (int d = 0; d < headSize; d++) {
             int code = sketches.code(t, d);
@@ -311,7 +353,8 @@ class SketchTwinTest {
           total += scores[t];
         }
         for (int t = start; t < keys.length; t++) {
-          mass[t / sketches.pageTokens()] += scores[t] / total / shape.groupSize();
+          mass[t / sketches.pageTokens()] +=
+              (1 - sketches.unaskedShare()) * scores[t] / total / shape.groupSize();
         }
       }
       return mass;

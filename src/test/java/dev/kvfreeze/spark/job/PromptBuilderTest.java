@@ -9,6 +9,7 @@ import dev.kvfreeze.spark.conf.ConfFiles;
 import dev.kvfreeze.spark.conf.TemplateUse;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.stream.IntStream;
 import org.apache.hadoop.conf.Configuration;
 import org.junit.jupiter.api.Test;
@@ -31,6 +32,12 @@ class PromptBuilderTest {
         assertThat(prompt.notes()).isEmpty();
       }
     }
+  }
+
+  @Test
+  void theHashIsThatOfTheTokensAsLittleEndianBytes() {
+    assertThat(new DocumentPrompt(new int[] {1, -2, 49151}, 3, List.of()).hash())
+        .isEqualTo("3cc548667e9bca4ac19e5363344cf518589e0be33967c8aa8079063085d00dce");
   }
 
   @Test
