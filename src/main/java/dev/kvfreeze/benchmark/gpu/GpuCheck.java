@@ -34,7 +34,7 @@ public final class GpuCheck implements Callable<Integer> {
   @Option(names = "--minutes", defaultValue = "8.5", description = "measuring stops before")
   private double minutes;
 
-  @Option(names = "--short", description = "the first stage alone, as for compute-sanitizer")
+  @Option(names = "--short", description = "the operations alone, as for compute-sanitizer")
   private boolean shortForm;
 
   /** Starts it. */
@@ -57,16 +57,20 @@ public final class GpuCheck implements Callable<Integer> {
       System.out.println("gpu-check: " + e.getMessage());
       return 1;
     }
-    return run(shortForm ? List.of(new OperationStage()) : stages(models), setup, System.out);
+    return run(shortForm ? operations() : stages(models), setup, System.out);
   }
 
   private static String repeated(String text, int characters) {
     return text.repeat(characters / Math.max(1, text.length()) + 1);
   }
 
+  private static List<Stage> operations() {
+    return List.of(new OperationStage(), new SketchStage(), new FusedStage());
+  }
+
   private static List<Stage> stages(List<Path> models) {
     List<Stage> stages = new ArrayList<>();
-    stages.add(new OperationStage());
+    stages.addAll(operations());
     if (!models.isEmpty()) {
       stages.add(new GreedyStage());
       stages.add(new SoakStage());

@@ -39,6 +39,22 @@ class GpuCheckTest {
     assertThat(lines).isNotEmpty();
   }
 
+  @ParameterizedTest
+  @EnumSource(HostCode.class)
+  void sketchesAgreeWithTheCpus(HostCode code) throws Exception {
+    List<String> lines = new SketchStage().run(setup(code, List.of(), 0.01));
+
+    assertThat(lines).isNotEmpty();
+  }
+
+  /** The plain stand-ins round as their compiler pleases. */
+  @Test
+  void fusedLaunchesGiveTheBitsOfPlainOnes() throws Exception {
+    List<String> lines = new FusedStage().run(setup(HostCode.KERNELS, List.of(), 0.01));
+
+    assertThat(lines).isNotEmpty();
+  }
+
   @Test
   void theOtherStagesRunToTheirEnd() throws Exception {
     String prose = Files.readString(Path.of("jobs/samples/austen-persuasion-opening.txt"));

@@ -1,6 +1,4 @@
-package dev.kvfreeze.device.cuda;
-
-import static org.assertj.core.api.Assertions.assertThat;
+package dev.kvfreeze.benchmark.gpu;
 
 import dev.kvfreeze.device.Activations;
 import dev.kvfreeze.device.AttentionSegment;
@@ -10,27 +8,21 @@ import dev.kvfreeze.device.HeadPages;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.device.PageMemory;
-import dev.kvfreeze.device.PartTimes;
 import dev.kvfreeze.device.ProfiledDevice;
 import dev.kvfreeze.device.QkvFinish;
 import dev.kvfreeze.device.QkvRows;
 import dev.kvfreeze.device.Weight;
-import dev.kvfreeze.device.cuda.HostDriver.HostCode;
 import dev.kvfreeze.model.AttentionShape;
 import dev.kvfreeze.model.GateActivation;
 import dev.kvfreeze.model.Rope;
-import dev.kvfreeze.model.tensor.TensorData;
 import dev.kvfreeze.model.tensor.TensorType;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
 
 /** A layer's decode step in fused launches against the same one operation at a time, to the bit. */
-class FusedDecodeTest {
+final class FusedStage implements Stage {
   private static final int HIDDEN = 96;
   private static final int FEED_FORWARD = 160;
   private static final int KV_HEADS = 2;
@@ -46,29 +38,51 @@ class FusedDecodeTest {
     NORMS
   }
 
-  @ParameterizedTest
-  @CsvSource({
-    "1, 64, NONE, Q8_0, INTERLEAVED, 32", "9, 64, NORMS, Q8_0, HALF_SPLIT, 32",
-    "3, 80, BIAS, Q4_0, HALF_SPLIT, 20", "2, 128, NORMS, Q4_1, INTERLEAVED, 64",
-    "2, 96, BIAS, F32, HALF_SPLIT, 48"
-  })
-  void resultsHaveTheBitsOfPlainLaunches(
-      int rows, int headSize, Features features, TensorType type, Rope.Pairing pairing, int pairs) {
-    List<float[]> fused;
-    List<float[]> plain;
-    try (Device device = HostDriver.device(256L << 20, HostCode.KERNELS)) {
-      fused = step(device, rows, headSize, features, type, rope(pairs, pairing));
+  private record Layer(
+      int rows,
+      int headSize,
+      Features features,
+      TensorType type,
+      Rope.Pairing pairing,
+      int pairs) {}
+
+  private static final List<Layer> LAYERS =
+      List.of(
+          new Layer(1, 64, Features.NONE, TensorType.Q8_0, Rope.Pairing.INTERLEAVED, 32),
+          new Layer(9, 64, Features.NORMS, TensorType.Q8_0, Rope.Pairing.HALF_SPLIT, 32),
+          new Layer(3, 80, Features.BIAS, TensorType.Q4_0, Rope.Pairing.HALF_SPLIT, 20),
+          new Layer(2, 128, Features.NORMS, TensorType.Q4_1, Rope.Pairing.INTERLEAVED, 64),
+          new Layer(2, 96, Features.BIAS, TensorType.F32, Rope.Pairing.HALF_SPLIT, 48));
+
+  @Override
+  public String name() {
+    return "fused decode launches against plain ones";
+  }
+
+  @Override
+  public List<String> run(CheckSetup setup) {
+    List<String> lines = new ArrayList<>();
+    for (Layer layer : LAYERS) {
+      List<float[]> fused;
+      List<float[]> plain;
+      try (Device device = setup.devices().get()) {
+        fused = step(device, layer);
+      }
+      // Knows single operations only.
+      try (Device device = new ProfiledDevice(setup.devices().get(), 1)) {
+        plain = step(device, layer);
+      }
+      for (int i = 0; i < plain.size(); i++) {
+        Stage.require(
+            Arrays.equals(fused.get(i), plain.get(i)),
+            layer + ": fused launches give other bits (result " + i + ")");
+        for (float value : plain.get(i)) {
+          Stage.require(Float.isFinite(value), layer + ": a result is not finite");
+        }
+      }
+      lines.add(layer + ": the same bits");
     }
-    // Knows single operations only.
-    try (Device device =
-        new ProfiledDevice(HostDriver.device(256L << 20, HostCode.KERNELS), new PartTimes())) {
-      plain = step(device, rows, headSize, features, type, rope(pairs, pairing));
-    }
-    assertThat(fused).hasSameSizeAs(plain);
-    for (int i = 0; i < fused.size(); i++) {
-      assertThat(fused.get(i)).as("result %d", i).isEqualTo(plain.get(i));
-      assertThat(fused.get(i)).as("result %d", i).doesNotContain(Float.NaN);
-    }
+    return lines;
   }
 
   private static Rope rope(int pairs, Rope.Pairing pairing) {
@@ -80,22 +94,24 @@ class FusedDecodeTest {
   }
 
   /** Two blocks; returns the queries, the attention's output, the residual and the last sums. */
-  private static List<float[]> step(
-      Device device, int rows, int headSize, Features features, TensorType type, Rope rope) {
-    Random random = new Random(headSize + rows);
+  private static List<float[]> step(Device device, Layer layer) {
+    int rows = layer.rows();
+    int headSize = layer.headSize();
+    TensorType type = layer.type();
+    RandomTensors random = new RandomTensors(headSize + rows);
     int queryWidth = KV_HEADS * GROUP * headSize;
     int kvWidth = KV_HEADS * headSize;
     AttentionShape shape =
         new AttentionShape(
             KV_HEADS * GROUP, KV_HEADS, headSize, 1 / (float) Math.sqrt(headSize), 0);
-    boolean bias = features == Features.BIAS;
-    boolean norms = features == Features.NORMS;
+    boolean bias = layer.features() == Features.BIAS;
+    boolean norms = layer.features() == Features.NORMS;
     // One row would be a vector.
-    Weight table = device.weight(random(random, TensorType.F32, rows + 1, HIDDEN));
+    Weight table = device.weight(random.matrix(TensorType.F32, rows + 1, HIDDEN));
     Weight[] qkv = {
-      device.weight(random(random, type, queryWidth, HIDDEN)),
-      device.weight(random(random, type, kvWidth, HIDDEN)),
-      device.weight(random(random, type, kvWidth, HIDDEN))
+      device.weight(random.matrix(type, queryWidth, HIDDEN)),
+      device.weight(random.matrix(type, kvWidth, HIDDEN)),
+      device.weight(random.matrix(type, kvWidth, HIDDEN))
     };
     QkvFinish finish =
         new QkvFinish(
@@ -105,14 +121,14 @@ class FusedDecodeTest {
             norms ? vector(device, random, headSize) : null,
             norms ? vector(device, random, headSize) : null,
             1e-5f,
-            rope);
+            rope(layer.pairs(), layer.pairing()));
     Weight postNorm = norms ? vector(device, random, HIDDEN) : null;
-    Weight output = device.weight(random(random, TensorType.F32, HIDDEN, queryWidth));
+    Weight output = device.weight(random.matrix(TensorType.F32, HIDDEN, queryWidth));
     Weight[] gateUp = {
-      device.weight(random(random, type, FEED_FORWARD, HIDDEN)),
-      device.weight(random(random, type, FEED_FORWARD, HIDDEN))
+      device.weight(random.matrix(type, FEED_FORWARD, HIDDEN)),
+      device.weight(random.matrix(type, FEED_FORWARD, HIDDEN))
     };
-    Weight[] down = {device.weight(random(random, type, HIDDEN, FEED_FORWARD))};
+    Weight[] down = {device.weight(random.matrix(type, HIDDEN, FEED_FORWARD))};
     Weight norm = vector(device, random, HIDDEN);
     Activations residual = device.activations(rows, HIDDEN);
     Activations normed = device.activations(rows, HIDDEN);
@@ -132,7 +148,7 @@ class FusedDecodeTest {
     List<float[]> results = new ArrayList<>();
     PageLayout layout = new PageLayout(headSize, PAGE_TOKENS, KvFormat.BF16);
     try (PageMemory memory = device.pageMemory(layout, 8L << 20)) {
-      List<AttentionSegment> segments = segments(memory, rows, random);
+      List<AttentionSegment> segments = segments(memory, rows);
       device.embed(table, tokens, 0, rows, 1, residual);
       BlockInput first = new BlockInput(residual, null, null, norm, 1e-5f, normed);
       device.decodeNormMatmul(first, rows, qkv, new Activations[] {query, key, value});
@@ -162,7 +178,8 @@ class FusedDecodeTest {
   }
 
   /** A sequence a row, with pages of random keys and values before it. */
-  private static List<AttentionSegment> segments(PageMemory memory, int rows, Random random) {
+  private static List<AttentionSegment> segments(PageMemory memory, int rows) {
+    Random random = new Random(rows);
     List<AttentionSegment> segments = new ArrayList<>();
     int slot = 0;
     int[] words = new int[memory.layout().wordsPerPage()];
@@ -193,25 +210,7 @@ class FusedDecodeTest {
     return Float.floatToRawIntBits((float) random.nextGaussian()) >>> 16;
   }
 
-  private static Weight vector(Device device, Random random, int size) {
-    return device.weight(random(random, TensorType.F32, 1, size));
-  }
-
-  /** Blocks of quantised types with a scale of about 2^-8. */
-  private static TensorData random(Random random, TensorType type, int rows, int columns) {
-    byte[] bytes = new byte[Math.toIntExact(type.bytes((long) rows * columns))];
-    random.nextBytes(bytes);
-    ByteBuffer buffer = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
-    for (int at = 0; at < bytes.length; at += type.blockBytes()) {
-      if (type == TensorType.F32) {
-        buffer.putFloat(at, (float) random.nextGaussian());
-      } else {
-        buffer.putShort(at, (short) (7 << 10 | random.nextInt(1 << 10)));
-        if (type == TensorType.Q4_1) {
-          buffer.putShort(at + 2, (short) (1 << 15 | 7 << 10 | random.nextInt(1 << 10)));
-        }
-      }
-    }
-    return new TensorData("random", type, rows, columns, buffer);
+  private static Weight vector(Device device, RandomTensors random, int size) {
+    return device.weight(random.matrix(TensorType.F32, 1, size));
   }
 }
