@@ -305,6 +305,11 @@ public final class SequenceCache implements AutoCloseable {
     }
   }
 
+  /** The least share of the policy's cap that it was held to for want of pages; 1 for all of it. */
+  public double leastCapShare() {
+    return share.least();
+  }
+
   /** Why pages could not be frozen, the first time it happened, or null. */
   public String warning() {
     return warning;

@@ -10,7 +10,10 @@ import dev.kvfreeze.freeze.RecoveryLevel;
 import dev.kvfreeze.freeze.StepKind;
 import dev.kvfreeze.model.tokenizer.StreamingDecoder;
 import dev.kvfreeze.model.tokenizer.Tokenizer;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 
@@ -264,7 +267,25 @@ final class Document {
         finishReason,
         request.promptTokens().length,
         meter.finish(cache.usage(), cache.traffic(), fullKvBytes),
-        meter.steps());
+        meter.steps(),
+        notes());
+  }
+
+  private List<String> notes() {
+    List<String> notes = new ArrayList<>();
+    if (cache.warning() != null) {
+      notes.add(cache.warning());
+    }
+    if (cache.leastCapShare() < 1) {
+      notes.add(
+          String.format(
+              Locale.ROOT,
+              "the pool was too small: frozen down to %.0f %% of the policy's cap; give it more with"
+                  + " --set cache.poolBytes=BYTES or take fewer documents at a time with --set"
+                  + " engine.maxBatch=N",
+              100 * cache.leastCapShare()));
+    }
+    return notes;
   }
 
   /** Gives the pages back; safe to call twice. */

@@ -7,6 +7,7 @@ import java.util.List;
  *
  * @param tokens generated ids, without the end token
  * @param text their text, cut before a stop string
+ * @param notes what the memory did not allow: pages that could not be frozen, a tightened cap
  */
 public record Generation(
     String id,
@@ -15,4 +16,5 @@ public record Generation(
     FinishReason finishReason,
     int promptTokens,
     GenerationStatistics statistics,
-    List<StepRecord> steps) {}
+    List<StepRecord> steps,
+    List<String> notes) {}

@@ -16,10 +16,12 @@ public final class CapShare {
 
   private final double usual;
   private double share;
+  private double least;
 
   private CapShare(double usual) {
     this.usual = usual;
     this.share = usual;
+    this.least = usual;
   }
 
   /** The whole cap. */
@@ -51,12 +53,18 @@ public final class CapShare {
     return share;
   }
 
+  /** The least that it has been. */
+  public double least() {
+    return least;
+  }
+
   /** Takes a step down; false at the least. */
   public boolean tighten() {
     if (share * STEP < LEAST) {
       return false;
     }
     share *= STEP;
+    least = Math.min(least, share);
     return true;
   }
 

@@ -63,6 +63,7 @@ class PoolPressureTest {
       assertThat(statistics.fullKvBytes() * 0.6).isGreaterThan(pool);
       assertThat(statistics.peakResidentKvBytes()).isLessThanOrEqualTo(pool);
       assertThat(statistics.meanResidentKvBytes()).isGreaterThan(pool / 2);
+      assertThat(generation.notes()).singleElement().asString().contains("cache.poolBytes");
     }
   }
 

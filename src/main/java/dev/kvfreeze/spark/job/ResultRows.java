@@ -29,7 +29,10 @@ final class ResultRows {
 
   TableRow done(PendingDocument document, Generation generation) {
     GenerationStatistics statistics = generation.statistics();
+    List<String> notes = new ArrayList<>(document.notes());
+    notes.addAll(generation.notes());
     return common(document)
+        .set("notes", notes.isEmpty() ? null : notes)
         .set("status", OutputSchemas.OK)
         .set("text", generation.text())
         .set("finish_reason", generation.finishReason().name().toLowerCase(Locale.ROOT))

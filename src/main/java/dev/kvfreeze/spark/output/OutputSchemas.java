@@ -41,7 +41,10 @@ public final class OutputSchemas {
               optional("text", STRING, "", "generated text; null when failed"),
               optional("finish_reason", STRING, "", "stop, stop_string, length or context"),
               optional(
-                  "notes", STRING_LIST, "", "what was done to the document, such as cutting it"),
+                  "notes",
+                  STRING_LIST,
+                  "",
+                  "what was done to the document, such as cutting it, and what memory did not allow"),
               optional("error_class", STRING, "", "kind of failure, to group by"),
               optional("error_message", STRING, "", "what failed and the remedy"),
               optional("error_stage", STRING, "", "read, prompt or generate"),

@@ -128,7 +128,8 @@ final class ToyEngine implements Engine {
           List.of(
               new StepRecord(0, request.promptTokens().length, 10, 0, 4, 0, 1000, 0, 2, "none"),
               new StepRecord(
-                  1, request.promptTokens().length + 1, 5, 5, 2, 2, 500, 500, 1, "none")));
+                  1, request.promptTokens().length + 1, 5, 5, 2, 2, 500, 500, 1, "none")),
+          List.of());
     } catch (InterruptedException e) {
       throw new IllegalStateException(e);
     } finally {
