@@ -135,7 +135,7 @@ final class CentreScores {
      * @param centre of the head's keys, at position 0
      */
     void set(float[] queries, int group, int headSize, float[] centre) {
-      int rows = rounded(group, AttentionKernels.PRODUCT_ROWS);
+      int rows = AttentionKernels.paddedRows(group);
       if (cosine.length < group * stride || slowWaves.length < rows * 2 * slow.length) {
         cosine = new float[group * stride];
         sine = new float[group * stride];
@@ -169,8 +169,8 @@ final class CentreScores {
     /** Before {@link #set(SketchKernels, int, int, int, Scratch)} of runs from one to the other. */
     void open(AttentionKernels kernels, int group, int firstRun, int lastRun, Scratch own) {
       int from = firstRun / (BLOCK / RUN) / TOGETHER * TOGETHER;
-      int used = rounded((lastRun / (BLOCK / RUN) + 1 - from) * TERMS, TOGETHER * TERMS);
-      int rows = rounded(group, AttentionKernels.PRODUCT_ROWS);
+      int used = AttentionKernels.paddedColumns((lastRun / (BLOCK / RUN) + 1 - from) * TERMS);
+      int rows = AttentionKernels.paddedRows(group);
       own.open(group, stride, fast.length, shapes, rows * used, from, used);
       kernels.multiply(
           slowWaves,
