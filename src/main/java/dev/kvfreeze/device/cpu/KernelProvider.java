@@ -4,20 +4,27 @@ import java.util.Locale;
 import java.util.Optional;
 
 /**
- * The kernels in use, chosen once: vector or scalar (the idea of Apache Lucene's vectorization
- * provider). The system property {@value #PROPERTY} requires one: {@code vector} fails where it is
- * not available, {@code scalar} never uses vectors, {@code auto} (the default) falls back with a
- * logged reason.
+ * The kernels in use, chosen once: native, vector or scalar (the idea of Apache Lucene's
+ * vectorization provider). The system property {@value #PROPERTY} requires one: {@code native} and
+ * {@code vector} fail where they are not available, {@code scalar} never uses vectors, {@code auto}
+ * (the default) falls back with a logged reason.
  *
- * @param name {@code vector-512}, {@code vector-256} or {@code scalar}
+ * @param name {@code native-amx}, {@code native-avx512}, {@code vector-512}, {@code vector-256} or
+ *     {@code scalar}
+ * @param nativeLevel what of the processor is used beside these kernels, by those in C; what has no
+ *     native kernel runs on vectors
  */
 public record KernelProvider(
     String name,
     MatmulKernels matmul,
     AttentionKernels attention,
     ElementwiseKernels elementwise,
-    SketchKernels sketches) {
-  /** System property naming the provider: {@code auto}, {@code vector} or {@code scalar}. */
+    SketchKernels sketches,
+    NativeLevel nativeLevel) {
+  /**
+   * System property naming the provider: {@code auto}, {@code native}, {@code vector} or {@code
+   * scalar}.
+   */
   public static final String PROPERTY = "kvfreeze.provider";
 
   private static final System.Logger LOGGER = System.getLogger(KernelProvider.class.getName());
@@ -39,10 +46,12 @@ public record KernelProvider(
         return scalar();
       case "vector":
         return vector();
+      case "native":
+        return natively(NativeLibrary.level());
       case "auto":
         Optional<String> obstacle = vectorObstacle();
         if (obstacle.isEmpty()) {
-          return vector();
+          return auto();
         }
         LOGGER.log(
             System.Logger.Level.WARNING,
@@ -50,7 +59,7 @@ public record KernelProvider(
         return scalar();
       default:
         throw new IllegalArgumentException(
-            PROPERTY + " is auto, vector or scalar, found \"" + wanted + "\"");
+            PROPERTY + " is auto, native, vector or scalar, found \"" + wanted + "\"");
     }
   }
 
@@ -60,7 +69,32 @@ public record KernelProvider(
         new ScalarMatmulKernels(),
         new ScalarAttentionKernels(),
         new ScalarElementwiseKernels(),
-        new ScalarSketchKernels());
+        new ScalarSketchKernels(),
+        NativeLevel.NONE);
+  }
+
+  /** Native kernels up to a level, the processor permitting. */
+  static KernelProvider natively(NativeLevel level) {
+    if (level == NativeLevel.NONE || level.compareTo(NativeLibrary.level()) > 0) {
+      throw new IllegalStateException(
+          "the native kernels were required ("
+              + PROPERTY
+              + "=native): "
+              + (NativeLibrary.obstacle().isEmpty()
+                  ? "this processor has no " + level
+                  : NativeLibrary.obstacle()));
+    }
+    return withVectors("native-" + level.name().toLowerCase(Locale.ROOT), level);
+  }
+
+  private static KernelProvider auto() {
+    if (NativeLibrary.level() != NativeLevel.NONE) {
+      return natively(NativeLibrary.level());
+    }
+    LOGGER.log(
+        System.Logger.Level.INFO,
+        "Using the Java kernels, not the native ones: " + NativeLibrary.obstacle());
+    return vector();
   }
 
   static KernelProvider vector() {
@@ -69,12 +103,17 @@ public record KernelProvider(
       throw new IllegalStateException(
           "the vector kernels were required (" + PROPERTY + "=vector): " + obstacle.get());
     }
+    return withVectors("vector-" + VectorWidth.preferredBits(), NativeLevel.NONE);
+  }
+
+  private static KernelProvider withVectors(String name, NativeLevel level) {
     return new KernelProvider(
-        "vector-" + VectorWidth.preferredBits(),
+        name,
         new VectorMatmulKernels(),
         new VectorAttentionKernels(),
         new VectorElementwiseKernels(),
-        new VectorSketchKernels());
+        new VectorSketchKernels(),
+        level);
   }
 
   /** Why vectors cannot be used and what cures it; empty when they can. */
