@@ -14,7 +14,8 @@ enum {
   // Rows of activations multiplied together.
   GROUP_ROWS = 32,
   // Weight tiles that a group of rows is multiplied by while it is in the first cache; as in NativeProducts.java.
-  PANEL_TILES = 4
+  PANEL_TILES = 4,
+  CACHE_BYTES = 640 << 10
 };
 
 // Rounds one block of 32 columns of a row.
@@ -154,6 +155,30 @@ static void store_group(float *out, int out_columns, int rows, int tile_rows) {
   }
 }
 
+// How many rows of activations stay in the second cache beside the panels.
+static int rows_in_cache(int blocks) {
+  const int rows = CACHE_BYTES / (blocks * BLOCK_COLUMNS * 2);
+  return rows < GROUP_ROWS ? GROUP_ROWS : rows / GROUP_ROWS * GROUP_ROWS;
+}
+
+static void multiply_rows(const Weight *weight, int rows_of_weight, int from_tile, int to_tile, const int32_t *x,
+                          int rows, int32_t *panel, float *out, int out_columns) {
+  const int blocks = weight->blocks;
+  for (int first = from_tile; first < to_tile; first += PANEL_TILES) {
+    const int tiles = to_tile - first < PANEL_TILES ? to_tile - first : PANEL_TILES;
+    for (int i = 0; i < tiles; i++) {
+      dequantize(weight, first + i, panel + i * blocks * 2 * TILE_WORDS);
+    }
+    for (int row = 0; row < rows; row += GROUP_ROWS) {
+      for (int i = 0; i < tiles; i++) {
+        multiply_group(x + (int64_t)row * blocks * BLOCK_COLUMNS / 2, panel + i * blocks * 2 * TILE_WORDS, blocks);
+        store_group(out + (int64_t)row * out_columns + (first + i) * TILE_ROWS, out_columns, rows - row,
+                    rows_of_weight - (first + i) * TILE_ROWS);
+      }
+    }
+  }
+}
+
 // Rounds rows [from, to), blocks of 16 rows x 32 columns one after the other; rows past the last become zeros.
 static void round_rows(const float *x, int columns, int rows, int from, int to, int32_t *rounded) {
   const int blocks = columns / BLOCK_COLUMNS;
@@ -193,19 +218,12 @@ JNIEXPORT void JNICALL Java_dev_kvfreeze_device_cpu_NativeProducts_multiplyBfloa
     // Tiles are read and written by lines.
     int32_t *aligned = (int32_t *)(((uintptr_t)panel + 63) & ~(uintptr_t)63);
     configure_tiles();
-    for (int first = from_tile; first < to_tile; first += PANEL_TILES) {
-      const int tiles = to_tile - first < PANEL_TILES ? to_tile - first : PANEL_TILES;
-      for (int i = 0; i < tiles; i++) {
-        dequantize(&weight, first + i, aligned + i * blocks * 2 * TILE_WORDS);
-      }
-      for (int row = 0; row < rows; row += GROUP_ROWS) {
-        for (int i = 0; i < tiles; i++) {
-          multiply_group((const int32_t *)rounded + (int64_t)row * blocks * 16, aligned + i * blocks * 2 * TILE_WORDS,
-                         blocks);
-          store_group(out + out_offset + (int64_t)row * out_columns + (first + i) * TILE_ROWS, out_columns,
-                      rows - row, rows_of_weight - (first + i) * TILE_ROWS);
-        }
-      }
+    const int step = rows_in_cache(blocks);
+    for (int row = 0; row < rows; row += step) {
+      const int some = rows - row < step ? rows - row : step;
+      const int32_t *x = (const int32_t *)rounded + (int64_t)row * blocks * BLOCK_COLUMNS / 2;
+      multiply_rows(&weight, rows_of_weight, from_tile, to_tile, x, some, aligned,
+                    out + out_offset + (int64_t)row * out_columns, out_columns);
     }
     _tile_release();
   }
