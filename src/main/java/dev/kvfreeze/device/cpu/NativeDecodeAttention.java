@@ -24,7 +24,10 @@ final class NativeDecodeAttention {
   private static final int CALL_PAGES = 1024;
 
   /** Products of a query and a key below which a parallel region costs more than it gains. */
-  private static final long PARALLEL_PRODUCTS = 1 << 16;
+  private static final long PARALLEL_PRODUCTS = 1 << 17;
+
+  /** Parts up to which two calls a thread beat an even end: a call costs half a microsecond. */
+  private static final int FEW_PARTS = 64;
 
   private static final int LANES = 16;
 
@@ -89,10 +92,14 @@ final class NativeDecodeAttention {
     masses = grown(masses, Math.multiplyExact(plan.massPages(), group + 1));
     RangeTask task =
         (worker, from, to) -> workers[worker].attend(plan, from, to, queries, shape, memory, out);
+    int count = plan.partCount();
     if (plan.mostTokens() * group * headSize < PARALLEL_PRODUCTS) {
-      task.run(0, 0, plan.partCount());
+      task.run(0, 0, count);
+    } else if (count <= FEW_PARTS) {
+      int ranges = 2 * pool.threads();
+      pool.parallelFor(count, (count + ranges - 1) / ranges, task);
     } else {
-      pool.parallelForEven(plan.partCount(), task);
+      pool.parallelForEven(count, task);
     }
     for (int head = 0; head < plan.headCount(); head++) {
       copyMasses(plan, head, group);
