@@ -46,7 +46,8 @@ public final class CpuDevice implements Device {
     this.attention = new PagedAttention(pool, provider.attention(), provider.nativeLevel());
     this.elementwise = new ElementwiseOperations(pool, provider.elementwise());
     this.sketchMaker = new SketchMaker(pool, provider.attention());
-    this.sketchScores = new SketchScores(pool, provider.attention(), provider.sketches());
+    this.sketchScores =
+        new SketchScores(pool, provider.attention(), provider.sketches(), provider.nativeLevel());
     this.info =
         new DeviceInfo(
             "cpu: " + ProcessorName.read() + ", " + threads + " threads", provider.name(), threads);
