@@ -43,10 +43,11 @@ public final class CpuDevice implements Device {
     this.packer = new WeightPacker(pool);
     this.watch = new KernelWatch(provider, pool, keptChecks);
     this.products = new MatrixProducts(pool, provider.matmul(), provider.nativeLevel());
-    this.attention = new PagedAttention(pool, provider.attention());
+    this.attention = new PagedAttention(pool, provider.attention(), provider.nativeLevel());
     this.elementwise = new ElementwiseOperations(pool, provider.elementwise());
     this.sketchMaker = new SketchMaker(pool, provider.attention());
-    this.sketchScores = new SketchScores(pool, provider.attention(), provider.sketches());
+    this.sketchScores =
+        new SketchScores(pool, provider.attention(), provider.sketches(), provider.nativeLevel());
     this.info =
         new DeviceInfo(
             "cpu: " + ProcessorName.read() + ", " + threads + " threads", provider.name(), threads);
