@@ -43,7 +43,7 @@ public final class CpuDevice implements Device {
     this.packer = new WeightPacker(pool);
     this.watch = new KernelWatch(provider, pool, keptChecks);
     this.products = new MatrixProducts(pool, provider.matmul());
-    this.attention = new PagedAttention(pool, provider.attention());
+    this.attention = new PagedAttention(pool, provider.attention(), provider.nativeLevel());
     this.elementwise = new ElementwiseOperations(pool, provider.elementwise());
     this.sketchMaker = new SketchMaker(pool, provider.attention());
     this.sketchScores = new SketchScores(pool, provider.attention(), provider.sketches());

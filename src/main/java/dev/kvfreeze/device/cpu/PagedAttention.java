@@ -11,10 +11,15 @@ final class PagedAttention {
   private final DecodeAttention decode;
   private final PrefillAttention prefill;
 
+  /** With these kernels alone, none in native code. */
   PagedAttention(WorkerPool pool, AttentionKernels kernels) {
+    this(pool, kernels, NativeLevel.NONE);
+  }
+
+  PagedAttention(WorkerPool pool, AttentionKernels kernels, NativeLevel level) {
     writer = new KvWriter(pool);
     decode = new DecodeAttention(pool, kernels);
-    prefill = new PrefillAttention(pool, kernels);
+    prefill = new PrefillAttention(pool, kernels, level);
   }
 
   /** See {@link dev.kvfreeze.device.Device#writeKv}. */
