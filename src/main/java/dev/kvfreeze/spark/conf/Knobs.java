@@ -248,7 +248,7 @@ public final class Knobs {
   public static final Knob<String> REQUIRED_PROVIDER =
       Knob.of(
           "engine.requiredProvider",
-          KnobTypes.text("the beginning of a provider's name, such as vector"),
+          KnobTypes.text("the beginning of a provider's name, such as native or vector"),
           "",
           "",
           RUNNING,
