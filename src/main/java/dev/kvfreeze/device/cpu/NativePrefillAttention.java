@@ -21,6 +21,17 @@ final class NativePrefillAttention {
   // As in prefill_tile.h.
   private static final int BLOCK = 128;
   private static final int MAX_SLABS = 128;
+
+  // Words of a call, as there, and of each page after them.
+  private static final int HEAD_SIZE = 0;
+  private static final int GROUP = 1;
+  private static final int ROWS = 2;
+  private static final int FIRST_POSITION = 3;
+  private static final int WINDOW = 4;
+  private static final int PAGE_TOKENS = 5;
+  private static final int PAGE_COUNT = 6;
+  private static final int FIRST_BLOCK = 7;
+  private static final int BLOCKS = 8;
   private static final int HEADER = 9;
   private static final int PAGE_WORDS = 4;
 
@@ -67,39 +78,49 @@ final class NativePrefillAttention {
     this.memory = memory;
     pages = segment.heads()[item.head()];
     int firstPosition = segment.firstPosition() + item.row();
+    describe(item, shape, firstPosition);
+    int row = segment.firstRow() + item.row();
+    int column = item.head() * shape.groupSize() * shape.headSize();
+    int columns = shape.groupSize() * shape.headSize();
+    try {
+      begin(
+          call,
+          scratch,
+          x.values(),
+          offset(x, row, item.rows(), column, columns),
+          x.columns(),
+          shape.scale());
+      int start = VisiblePages.windowStart(firstPosition, shape.window());
+      int from = VisiblePages.firstPage(pages, start);
+      int to = Math.max(from, VisiblePages.pageLimit(pages, firstPosition + item.rows() - 1));
+      run(from, to, null, 0);
+      finish(
+          call,
+          scratch,
+          out.values(),
+          offset(out, row, item.rows(), column, columns),
+          out.columns());
+      if (pages.wantMass) {
+        Objects.checkFromIndexSize(item.massOffset(), pages.count, masses.length);
+        run(from, to, masses, item.massOffset());
+      }
+    } finally {
+      Arrays.fill(slabs, null);
+    }
+  }
+
+  private void describe(PrefillAttention.Item item, AttentionShape shape, int firstPosition) {
     int rows = item.rows() * shape.groupSize();
     int size = scratchFloats(shape.headSize(), rows);
     if (scratch.length < size) {
       scratch = new float[size];
     }
-    call[0] = shape.headSize();
-    call[1] = shape.groupSize();
-    call[2] = rows;
-    call[3] = firstPosition;
-    call[4] = shape.window();
-    call[5] = memory.layout().pageTokens();
-
-    int row = segment.firstRow() + item.row();
-    int column = item.head() * shape.groupSize() * shape.headSize();
-    int columns = shape.groupSize() * shape.headSize();
-    begin(
-        call,
-        scratch,
-        x.values(),
-        offset(x, row, item.rows(), column, columns),
-        x.columns(),
-        shape.scale());
-    int start = VisiblePages.windowStart(firstPosition, shape.window());
-    int from = VisiblePages.firstPage(pages, start);
-    int to = Math.max(from, VisiblePages.pageLimit(pages, firstPosition + item.rows() - 1));
-    run(from, to, null, 0);
-    finish(
-        call, scratch, out.values(), offset(out, row, item.rows(), column, columns), out.columns());
-    if (pages.wantMass) {
-      Objects.checkFromIndexSize(item.massOffset(), pages.count, masses.length);
-      run(from, to, masses, item.massOffset());
-    }
-    Arrays.fill(slabs, null);
+    call[HEAD_SIZE] = shape.headSize();
+    call[GROUP] = shape.groupSize();
+    call[ROWS] = rows;
+    call[FIRST_POSITION] = firstPosition;
+    call[WINDOW] = shape.window();
+    call[PAGE_TOKENS] = memory.layout().pageTokens();
   }
 
   private static int offset(CpuActivations x, int row, int rows, int column, int columns) {
@@ -129,7 +150,7 @@ final class NativePrefillAttention {
     PageLayout layout = memory.layout();
     int pageTokens = layout.pageTokens();
     int firstPage = firstBlock * BLOCK / pageTokens;
-    int rows = (call[2] + 15) / 16 * 16;
+    int rows = (call[ROWS] + 15) / 16 * 16;
     long operationsOfBlock = 4L * BLOCK * rows * layout.headSize();
     int limit = (int) Math.max(1, callOperations / operationsOfBlock);
     slabCount = 0;
@@ -147,9 +168,9 @@ final class NativePrefillAttention {
       count = added;
       blocks++;
     }
-    call[6] = count;
-    call[7] = firstBlock;
-    call[8] = blocks;
+    call[PAGE_COUNT] = count;
+    call[FIRST_BLOCK] = firstBlock;
+    call[BLOCKS] = blocks;
     return blocks;
   }
 
