@@ -153,7 +153,7 @@ JNIEXPORT void NATIVE(begin)(
 // Attends or, with masses, adds masses.
 static void run(
     JNIEnv *env, jintArray call, jfloatArray scratch, jobjectArray slabs, jint slab_count, jfloatArray masses,
-    jint masses_from) {
+    jint first_page) {
   jarray arrays[MAX_SLABS];
   uint32_t *words[MAX_SLABS];
   if ((*env)->EnsureLocalCapacity(env, slab_count + 8) != 0) {
@@ -173,7 +173,7 @@ static void run(
     const unsigned int mode = begin_arithmetic();
     const Tile tile = open_tile(about, memory, 0);
     if (sums) {
-      add_mass(&tile, words, sums + masses_from);
+      add_mass(&tile, words, sums + first_page);
     } else {
       attend(&tile, words);
     }
@@ -189,19 +189,19 @@ JNIEXPORT void NATIVE(attend)(
 
 JNIEXPORT void NATIVE(addMass)(
     JNIEnv *env, jclass owner, jintArray call, jfloatArray scratch, jobjectArray slabs, jint slab_count,
-    jfloatArray masses, jint masses_from) {
-  run(env, call, scratch, slabs, slab_count, masses, masses_from);
+    jfloatArray masses, jint first_page) {
+  run(env, call, scratch, slabs, slab_count, masses, first_page);
 }
 
 JNIEXPORT void NATIVE(finish)(
-    JNIEnv *env, jclass owner, jintArray call, jfloatArray scratch, jfloatArray out, jint offset, jint stride) {
+    JNIEnv *env, jclass owner, jintArray call, jfloatArray scratch, jfloatArray results) {
   Held held = {.env = env};
   const Call *about = hold(&held, call, JNI_ABORT);
   float *memory = hold(&held, scratch, 0);
-  float *to = hold(&held, out, 0);
+  float *to = hold(&held, results, 0);
   if (!held.failed) {
     const Tile tile = open_tile(about, memory, 0);
-    finish_tile(&tile, to + offset, stride);
+    finish_tile(&tile, to);
   }
   release(&held);
 }

@@ -137,27 +137,22 @@ static float *sums_of(const Tile *tile, int row) {
   return tile->sums + (size_t)(row / LANES) * tile->value_tiles * TILE + row % LANES * LANES;
 }
 
-// Where a product row lies in activations.
-static size_t at_row(const Tile *tile, int row, int stride) {
-  const int group = tile->call->group;
-  return (size_t)(row / group) * stride + row % group * tile->head_size;
-}
-
 static void begin_tile(Tile *tile, const float *x, int stride, float scale) {
   memset(tile->queries, 0, (size_t)tile->row_tiles * tile->key_steps * PARTS * TILE_BYTES);
   memset(tile->sums, 0, (size_t)tile->row_tiles * tile->value_tiles * TILE_BYTES);
   for (int row = 0; row < tile->rows; row++) {
-    pack_query(tile, row, x + at_row(tile, row, stride), scale);
+    const int group = tile->call->group;
+    pack_query(tile, row, x + (size_t)(row / group) * stride + row % group * tile->head_size, scale);
     tile->maxima[row] = -__builtin_inff();
   }
 }
 
-static void finish_tile(const Tile *tile, float *out, int stride) {
+static void finish_tile(const Tile *tile, float *results) {
   for (int row = 0; row < tile->rows; row++) {
     const float *sums = sums_of(tile, row);
     const float total = sums[(tile->value_tiles - 1) * TILE];
     const __m512 factor = _mm512_set1_ps(total == 0 ? 0 : 1 / total);
-    float *to = out + at_row(tile, row, stride);
+    float *to = results + (size_t)row * tile->head_size;
     for (int d = 0; d < tile->value_tiles - 1; d++) {
       _mm512_storeu_ps(to + d * LANES, _mm512_mul_ps(_mm512_load_ps(sums + d * TILE), factor));
     }

@@ -44,6 +44,14 @@ final class NativePrefillAttention {
   private int[] call = new int[HEADER + 64 * PAGE_WORDS];
   private float[] scratch = {};
 
+  /**
+   * Native code writes to arrays of this thread's own: a JVM may give it a copy and write all of it
+   * back, over what other threads have written meanwhile ({@code -Xcheck:jni} does).
+   */
+  private float[] results = {};
+
+  private float[] mass = {};
+
   // The tile at hand.
   private CpuPageMemory memory;
   private HeadPages pages;
@@ -80,29 +88,21 @@ final class NativePrefillAttention {
     int firstPosition = segment.firstPosition() + item.row();
     describe(item, shape, firstPosition);
     int row = segment.firstRow() + item.row();
-    int column = item.head() * shape.groupSize() * shape.headSize();
     int columns = shape.groupSize() * shape.headSize();
+    int column = item.head() * columns;
+    int from =
+        VisiblePages.firstPage(pages, VisiblePages.windowStart(firstPosition, shape.window()));
+    int to = Math.max(from, VisiblePages.pageLimit(pages, firstPosition + item.rows() - 1));
     try {
-      begin(
-          call,
-          scratch,
-          x.values(),
-          offset(x, row, item.rows(), column, columns),
-          x.columns(),
-          shape.scale());
-      int start = VisiblePages.windowStart(firstPosition, shape.window());
-      int from = VisiblePages.firstPage(pages, start);
-      int to = Math.max(from, VisiblePages.pageLimit(pages, firstPosition + item.rows() - 1));
-      run(from, to, null, 0);
-      finish(
-          call,
-          scratch,
-          out.values(),
-          offset(out, row, item.rows(), column, columns),
-          out.columns());
+      int queries = offset(x, row, item.rows(), column, columns);
+      begin(call, scratch, x.values(), queries, x.columns(), shape.scale());
+      run(from, to, null);
+      finish(call, scratch, results);
+      copyResults(item.rows(), columns, out, offset(out, row, item.rows(), column, columns));
       if (pages.wantMass) {
-        Objects.checkFromIndexSize(item.massOffset(), pages.count, masses.length);
-        run(from, to, masses, item.massOffset());
+        Arrays.fill(mass, 0, pages.count, 0f);
+        run(from, to, mass);
+        System.arraycopy(mass, 0, masses, item.massOffset(), pages.count);
       }
     } finally {
       Arrays.fill(slabs, null);
@@ -115,12 +115,24 @@ final class NativePrefillAttention {
     if (scratch.length < size) {
       scratch = new float[size];
     }
+    if (results.length < rows * shape.headSize()) {
+      results = new float[rows * shape.headSize()];
+    }
+    if (pages.wantMass && mass.length < pages.count) {
+      mass = new float[pages.slots.length];
+    }
     call[HEAD_SIZE] = shape.headSize();
     call[GROUP] = shape.groupSize();
     call[ROWS] = rows;
     call[FIRST_POSITION] = firstPosition;
     call[WINDOW] = shape.window();
     call[PAGE_TOKENS] = memory.layout().pageTokens();
+  }
+
+  private void copyResults(int rows, int columns, CpuActivations out, int offset) {
+    for (int row = 0; row < rows; row++) {
+      System.arraycopy(results, row * columns, out.values(), offset + row * out.columns(), columns);
+    }
   }
 
   private static int offset(CpuActivations x, int row, int rows, int column, int columns) {
@@ -130,7 +142,7 @@ final class NativePrefillAttention {
   }
 
   /** Runs over the blocks that hold pages {@code [from, to)}; adds masses where there are any. */
-  private void run(int from, int to, float[] masses, int massOffset) {
+  private void run(int from, int to, float[] masses) {
     int pageTokens = memory.layout().pageTokens();
     int block = from * pageTokens / BLOCK;
     while (from < to && block * BLOCK < to * pageTokens) {
@@ -139,7 +151,7 @@ final class NativePrefillAttention {
       if (masses == null) {
         attend(call, scratch, slabs, slabCount);
       } else {
-        addMass(call, scratch, slabs, slabCount, masses, massOffset + firstPage);
+        addMass(call, scratch, slabs, slabCount, masses, firstPage);
       }
       block += blocks;
     }
@@ -221,9 +233,10 @@ final class NativePrefillAttention {
 
   private static native void attend(int[] call, float[] scratch, int[][] slabs, int slabCount);
 
-  private static native void finish(
-      int[] call, float[] scratch, float[] out, int offset, int stride);
+  /** Results of the tile's rows, one after the other. */
+  private static native void finish(int[] call, float[] scratch, float[] results);
 
+  /** Adds to the masses of pages from the call's first page on. */
   private static native void addMass(
-      int[] call, float[] scratch, int[][] slabs, int slabCount, float[] masses, int massOffset);
+      int[] call, float[] scratch, int[][] slabs, int slabCount, float[] masses, int firstPage);
 }
