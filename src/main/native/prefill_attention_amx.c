@@ -9,11 +9,14 @@
 // Queries are split into two bfloat16 parts, the second being what rounding left of the first: scores are nearly those
 // of float32. Weights are rounded to bfloat16, and so are their totals' terms, so that rounded weights still sum to 1.
 
-#include <jni.h>
+// The slabs of a call, and three arrays more.
+#define MAX_HELD 131
 
+#include "held_arrays.h"
 #include "prefill_blocks.h"
 #include "prefill_products.h"
 #include "prefill_softmax.h"
+#include "tiles_amx.h"
 
 // A pipeline over row tiles: while one's scores become weights, the next one's are computed and the last one's weigh.
 // With column masses, what becomes of scores is final probabilities, added to those of the block's columns.
@@ -53,22 +56,9 @@ static unsigned int begin_arithmetic(void) {
   return mode;
 }
 
-static void begin_tiles(void) {
-  struct {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-  } configuration = {.palette = 1};
-  for (int i = 0; i < 8; i++) {
-    configuration.row_bytes[i] = ROW_BYTES;
-    configuration.rows[i] = LANES;
-  }
-  _tile_loadconfig(&configuration);
-}
-
 static void attend(const Tile *tile, uint32_t *const *slabs) {
   const int first = tile->call->first_block;
-  begin_tiles();
+  configure_tiles();
   fill_ones(tile);
   for (int block = first; block < first + tile->call->blocks; block++) {
     load_block(tile, slabs, block, 1);
@@ -80,7 +70,7 @@ static void attend(const Tile *tile, uint32_t *const *slabs) {
 
 static void add_mass(const Tile *tile, uint32_t *const *slabs, float *masses) {
   const int first = tile->call->first_block;
-  begin_tiles();
+  configure_tiles();
   for (int block = first; block < first + tile->call->blocks; block++) {
     float column_mass[BLOCK] = {0};
     load_block(tile, slabs, block, 0);
@@ -93,35 +83,6 @@ static void add_mass(const Tile *tile, uint32_t *const *slabs, float *masses) {
     }
   }
   _tile_release();
-}
-
-// Arrays held still; the address of one that could not be is null, and so are all after it.
-typedef struct {
-  JNIEnv *env;
-  int count, failed;
-  jarray arrays[MAX_SLABS + 3];
-  void *addresses[MAX_SLABS + 3];
-  jint modes[MAX_SLABS + 3];
-} Held;
-
-static void *hold(Held *held, jarray array, jint mode) {
-  void *address = held->failed ? NULL : (*held->env)->GetPrimitiveArrayCritical(held->env, array, NULL);
-  if (!address) {
-    held->failed = 1;
-    return NULL;
-  }
-  held->arrays[held->count] = array;
-  held->addresses[held->count] = address;
-  held->modes[held->count++] = mode;
-  return address;
-}
-
-static void release(Held *held) {
-  while (held->count > 0) {
-    held->count--;
-    (*held->env)->ReleasePrimitiveArrayCritical(
-        held->env, held->arrays[held->count], held->addresses[held->count], held->modes[held->count]);
-  }
 }
 
 #define NATIVE(name) JNICALL Java_dev_kvfreeze_device_cpu_NativePrefillAttention_##name
@@ -137,10 +98,10 @@ JNIEXPORT jint NATIVE(scratchFloats)(JNIEnv *env, jclass owner, jint head_size, 
 JNIEXPORT void NATIVE(begin)(
     JNIEnv *env, jclass owner, jintArray call, jfloatArray scratch, jfloatArray x, jint offset, jint stride,
     jfloat scale) {
-  Held held = {.env = env};
-  const Call *about = hold(&held, call, JNI_ABORT);
-  float *memory = hold(&held, scratch, 0);
-  const float *queries = hold(&held, x, JNI_ABORT);
+  HeldArrays held = {.env = env};
+  const Call *about = hold(&held, call);
+  float *memory = hold(&held, scratch);
+  const float *queries = hold(&held, x);
   if (!held.failed) {
     const unsigned int mode = begin_arithmetic();
     Tile tile = open_tile(about, memory, 1);
@@ -162,13 +123,13 @@ static void run(
   for (int i = 0; i < slab_count; i++) {
     arrays[i] = (*env)->GetObjectArrayElement(env, slabs, i);
   }
-  Held held = {.env = env};
+  HeldArrays held = {.env = env};
   for (int i = 0; i < slab_count; i++) {
-    words[i] = hold(&held, arrays[i], JNI_ABORT);
+    words[i] = hold(&held, arrays[i]);
   }
-  const Call *about = hold(&held, call, JNI_ABORT);
-  float *memory = hold(&held, scratch, 0);
-  float *sums = masses ? hold(&held, masses, 0) : NULL;
+  const Call *about = hold(&held, call);
+  float *memory = hold(&held, scratch);
+  float *sums = masses ? hold(&held, masses) : NULL;
   if (!held.failed) {
     const unsigned int mode = begin_arithmetic();
     const Tile tile = open_tile(about, memory, 0);
@@ -195,10 +156,10 @@ JNIEXPORT void NATIVE(addMass)(
 
 JNIEXPORT void NATIVE(finish)(
     JNIEnv *env, jclass owner, jintArray call, jfloatArray scratch, jfloatArray results) {
-  Held held = {.env = env};
-  const Call *about = hold(&held, call, JNI_ABORT);
-  float *memory = hold(&held, scratch, 0);
-  float *to = hold(&held, results, 0);
+  HeldArrays held = {.env = env};
+  const Call *about = hold(&held, call);
+  float *memory = hold(&held, scratch);
+  float *to = hold(&held, results);
   if (!held.failed) {
     const Tile tile = open_tile(about, memory, 0);
     finish_tile(&tile, to);

@@ -1,5 +1,7 @@
 // Blocks of keys and values: from pages into matrix tiles.
-#pragma once
+
+#ifndef KVFREEZE_PREFILL_BLOCKS_H
+#define KVFREEZE_PREFILL_BLOCKS_H
 
 #include "prefill_tile.h"
 
@@ -83,6 +85,8 @@ static void fill_ones(const Tile *tile) {
   }
 }
 
+enum { LINE_BYTES = 64 };
+
 // Lines of the next block's pages, asked for while the present block is worked on, some with each row.
 typedef struct {
   const Call *call;
@@ -98,7 +102,7 @@ static ReadAhead read_ahead(const Tile *tile, uint32_t *const *slabs, int block,
     ahead.page = page_of(call, block, 0);
     const int end = page_of(call, block, BLOCK - 1) + 1;
     ahead.end = end < call->page_count ? end : call->page_count;
-    const int lines = (ahead.end - ahead.page) * (page_bytes / ROW_BYTES + 1);
+    const int lines = (ahead.end - ahead.page) * (page_bytes / LINE_BYTES + 1);
     ahead.lines = (lines + tile->rows - 1) / tile->rows;
   }
   return ahead;
@@ -108,10 +112,12 @@ static inline void read_lines(ReadAhead *ahead) {
   for (int line = 0; line < ahead->lines && ahead->page < ahead->end; line++) {
     const Page *page = ahead->call->pages + ahead->page;
     _mm_prefetch((const char *)(ahead->slabs[page->slab] + page->offset) + ahead->at, _MM_HINT_T1);
-    ahead->at += ROW_BYTES;
-    if (ahead->at >= ahead->page_bytes + ROW_BYTES) {
+    ahead->at += LINE_BYTES;
+    if (ahead->at >= ahead->page_bytes + LINE_BYTES) {
       ahead->at = 0;
       ahead->page++;
     }
   }
 }
+
+#endif

@@ -1,7 +1,10 @@
 // The products of scores and of weighted values on the matrix unit.
-#pragma once
+
+#ifndef KVFREEZE_PREFILL_PRODUCTS_H
+#define KVFREEZE_PREFILL_PRODUCTS_H
 
 #include "prefill_tile.h"
+#include "tiles_amx.h"
 
 // The products of a pipeline stage, in units of a few matrix instructions that the softmax is mixed with: the matrix
 // unit works while the vector units do, if their instructions are close enough together in the program.
@@ -29,25 +32,25 @@ static inline __attribute__((always_inline)) void score_unit(Products *p) {
     _tile_zero(2);
     _tile_zero(3);
   }
-  _tile_loadd(4, query, ROW_BYTES);
-  _tile_loadd(5, query + TILE, ROW_BYTES);
-  _tile_loadd(6, keys, ROW_BYTES);
+  _tile_loadd(4, query, TILE_STRIDE);
+  _tile_loadd(5, query + TILE, TILE_STRIDE);
+  _tile_loadd(6, keys, TILE_STRIDE);
   _tile_dpbf16ps(0, 4, 6);
-  _tile_loadd(7, keys + column_tile, ROW_BYTES);
+  _tile_loadd(7, keys + column_tile, TILE_STRIDE);
   _tile_dpbf16ps(1, 4, 7);
   _tile_dpbf16ps(0, 5, 6);
   _tile_dpbf16ps(1, 5, 7);
-  _tile_loadd(6, keys + 2 * column_tile, ROW_BYTES);
+  _tile_loadd(6, keys + 2 * column_tile, TILE_STRIDE);
   _tile_dpbf16ps(2, 4, 6);
-  _tile_loadd(7, keys + 3 * column_tile, ROW_BYTES);
+  _tile_loadd(7, keys + 3 * column_tile, TILE_STRIDE);
   _tile_dpbf16ps(3, 4, 7);
   _tile_dpbf16ps(2, 5, 6);
   _tile_dpbf16ps(3, 5, 7);
   if (++p->k == tile->key_steps) {
-    _tile_stored(0, p->scores, ROW_BYTES);
-    _tile_stored(1, p->scores + TILE, ROW_BYTES);
-    _tile_stored(2, p->scores + 2 * TILE, ROW_BYTES);
-    _tile_stored(3, p->scores + 3 * TILE, ROW_BYTES);
+    _tile_stored(0, p->scores, TILE_STRIDE);
+    _tile_stored(1, p->scores + TILE, TILE_STRIDE);
+    _tile_stored(2, p->scores + 2 * TILE, TILE_STRIDE);
+    _tile_stored(3, p->scores + 3 * TILE, TILE_STRIDE);
     p->scores += 4 * TILE;
     p->keys += 4 * column_tile;
     p->k = 0;
@@ -60,41 +63,41 @@ static inline __attribute__((always_inline)) void weigh_unit(Products *p, int ti
   float *sums = p->sums;
   float *total = p->sums + (size_t)(p->tile->value_tiles - 1) * TILE;
   if (p->step == p->from) {
-    _tile_loadd(0, sums, ROW_BYTES);
-    _tile_loadd(1, sums + TILE, ROW_BYTES);
+    _tile_loadd(0, sums, TILE_STRIDE);
+    _tile_loadd(1, sums + TILE, TILE_STRIDE);
     if (tiles == 4) {
-      _tile_loadd(2, sums + 2 * TILE, ROW_BYTES);
-      _tile_loadd(3, sums + 3 * TILE, ROW_BYTES);
+      _tile_loadd(2, sums + 2 * TILE, TILE_STRIDE);
+      _tile_loadd(3, sums + 3 * TILE, TILE_STRIDE);
     }
     if (totals) {
-      _tile_loadd(4, total, ROW_BYTES);
-      _tile_loadd(7, p->values + (size_t)(p->tile->value_tiles - 1) * STEPS * TILE, ROW_BYTES);
+      _tile_loadd(4, total, TILE_STRIDE);
+      _tile_loadd(7, p->values + (size_t)(p->tile->value_tiles - 1) * STEPS * TILE, TILE_STRIDE);
     }
   }
   const uint32_t *at = p->values + p->step * TILE;
-  _tile_loadd(5, p->weights + p->step * TILE, ROW_BYTES);
-  _tile_loadd(6, at, ROW_BYTES);
+  _tile_loadd(5, p->weights + p->step * TILE, TILE_STRIDE);
+  _tile_loadd(6, at, TILE_STRIDE);
   _tile_dpbf16ps(0, 5, 6);
-  _tile_loadd(6, at + STEPS * TILE, ROW_BYTES);
+  _tile_loadd(6, at + STEPS * TILE, TILE_STRIDE);
   _tile_dpbf16ps(1, 5, 6);
   if (tiles == 4) {
-    _tile_loadd(6, at + 2 * STEPS * TILE, ROW_BYTES);
+    _tile_loadd(6, at + 2 * STEPS * TILE, TILE_STRIDE);
     _tile_dpbf16ps(2, 5, 6);
-    _tile_loadd(6, at + 3 * STEPS * TILE, ROW_BYTES);
+    _tile_loadd(6, at + 3 * STEPS * TILE, TILE_STRIDE);
     _tile_dpbf16ps(3, 5, 6);
   }
   if (totals) {
     _tile_dpbf16ps(4, 5, 7);
   }
   if (++p->step == p->to) {
-    _tile_stored(0, sums, ROW_BYTES);
-    _tile_stored(1, sums + TILE, ROW_BYTES);
+    _tile_stored(0, sums, TILE_STRIDE);
+    _tile_stored(1, sums + TILE, TILE_STRIDE);
     if (tiles == 4) {
-      _tile_stored(2, sums + 2 * TILE, ROW_BYTES);
-      _tile_stored(3, sums + 3 * TILE, ROW_BYTES);
+      _tile_stored(2, sums + 2 * TILE, TILE_STRIDE);
+      _tile_stored(3, sums + 3 * TILE, TILE_STRIDE);
     }
     if (totals) {
-      _tile_stored(4, total, ROW_BYTES);
+      _tile_stored(4, total, TILE_STRIDE);
     }
     p->sums += tiles * TILE;
     p->values += tiles * STEPS * TILE;
@@ -150,3 +153,5 @@ static int plan_products(const Tile *tile, Products *p, int next, Span next_span
   }
   return units;
 }
+
+#endif

@@ -1,5 +1,7 @@
 // The softmax: scores to weights, and to final probabilities.
-#pragma once
+
+#ifndef KVFREEZE_PREFILL_SOFTMAX_H
+#define KVFREEZE_PREFILL_SOFTMAX_H
 
 #include "prefill_tile.h"
 
@@ -116,3 +118,5 @@ static void add_row_mass(const Tile *tile, int row, Span span, const float *scor
     _mm512_storeu_ps(to, _mm512_fmadd_ps(seen, factor, _mm512_loadu_ps(to)));
   }
 }
+
+#endif

@@ -1,5 +1,7 @@
 // A tile of prefill attention: its shape, its memory, and its rows on their way in and out.
-#pragma once
+
+#ifndef KVFREEZE_PREFILL_TILE_H
+#define KVFREEZE_PREFILL_TILE_H
 
 #include <immintrin.h>
 #include <stddef.h>
@@ -10,7 +12,6 @@ enum {
   LANES = 16,       // floats of a register; rows, and 32-bit columns, of a matrix tile
   TILE = 256,       // 32-bit words of a matrix tile
   TILE_BYTES = 1024,
-  ROW_BYTES = 64,
   PARTS = 2,        // of a query
   BLOCK = 128,      // columns of a block, as in NativePrefillAttention.java
   STEP = 32,        // columns of one product with the values: pairs of tokens fill a tile
@@ -18,7 +19,7 @@ enum {
   COLUMN_TILES = BLOCK / LANES,
   GROUP = 4,        // column tiles scored, or value tiles summed, together: so many sums hide a product's latency
   GROUP_STEPS = GROUP * LANES / STEP,
-  MAX_SLABS = 128,  // as in NativePrefillAttention.java
+  MAX_SLABS = 128,  // of a call, as in NativePrefillAttention.java
   ABSENT = INT32_MAX
 };
 
@@ -158,3 +159,5 @@ static void finish_tile(const Tile *tile, float *results) {
     }
   }
 }
+
+#endif

@@ -18,7 +18,7 @@ final class PagedAttention {
 
   PagedAttention(WorkerPool pool, AttentionKernels kernels, NativeLevel level) {
     writer = new KvWriter(pool);
-    decode = new DecodeAttention(pool, kernels);
+    decode = new DecodeAttention(pool, kernels, level);
     prefill = new PrefillAttention(pool, kernels, level);
   }
 

@@ -1,15 +1,16 @@
 package dev.kvfreeze.device.cpu;
 
-import java.util.concurrent.atomic.AtomicInteger;
-import java.util.concurrent.atomic.AtomicLong;
+import java.lang.invoke.VarHandle;
+import java.util.Arrays;
 import java.util.concurrent.locks.LockSupport;
 
 /**
- * Threads for the parallel regions of a forward pass. A region costs a few microseconds and
- * allocates nothing: workers spin a little for the next region before they park, and ranges are
- * claimed from one counter, so that unequal cores end together. The caller never waits for a worker
- * that has not begun. With more threads than processors nobody spins, and who spins offers its
- * processor to others between looks, so that Spark's threads are not held up.
+ * Threads for the parallel regions of a forward pass. A region costs about half a microsecond and
+ * allocates nothing: workers spin a little for the next region before they park. Each thread begins
+ * with a share of the items of its own and then takes from the others' shares, so that unequal
+ * cores end together (work stealing; Blumofe and Leiserson 1999). The caller never waits for a
+ * worker that has not begun. With more threads than processors nobody spins, and who spins offers
+ * its processor to others between looks, so that Spark's threads are not held up.
  *
  * <p>One thread at a time issues regions. Its daemon threads are named {@code kvfreeze-cpu-N}.
  */
@@ -20,26 +21,14 @@ public final class WorkerPool implements AutoCloseable {
   /** About 100 microseconds: a range that takes longer to end has perhaps lost its processor. */
   private static final int SPINS_BEFORE_YIELD = 2_000;
 
-  private static final long NONE_LEFT = Integer.MAX_VALUE;
-  private static final long REGION_MASK = 0xFFFF_FFFF_0000_0000L;
-
   private final Worker[] workers;
+
+  /** Of each thread, the calling one first. Its task is null while no region runs. */
+  private final WorkShare[] shares;
+
   private final long spinNanos;
 
-  /**
-   * Region number in the high half, next unclaimed item in the low half. A claim is a
-   * compare-and-set of the whole, so it fails when the region has changed. The fields below change
-   * only while the ticket's item is {@link #NONE_LEFT}, so a claim that succeeds has read those of
-   * its own region.
-   */
-  private final AtomicLong ticket = new AtomicLong(NONE_LEFT);
-
-  private final AtomicInteger done = new AtomicInteger();
-  private RangeTask task;
-  private int items;
-  private int grain;
-  private int divisor;
-  private boolean issuing;
+  // Nothing that a region writes lies beside these: the workers read them all the time.
   private volatile Throwable failure;
   private volatile boolean closed;
 
@@ -53,6 +42,8 @@ public final class WorkerPool implements AutoCloseable {
       throw new IllegalArgumentException("a pool needs at least one thread, found " + threads);
     }
     spinNanos = threads <= Runtime.getRuntime().availableProcessors() ? SPIN_NANOS : 0;
+    shares = new WorkShare[threads];
+    Arrays.setAll(shares, i -> new WorkShare());
     workers = new Worker[threads - 1];
     for (int i = 0; i < workers.length; i++) {
       workers[i] = new Worker(i + 1);
@@ -83,19 +74,24 @@ public final class WorkerPool implements AutoCloseable {
     if (grain < 1) {
       throw new IllegalArgumentException("a range has at least one item, found " + grain);
     }
-    run(items, grain, Integer.MAX_VALUE, task);
+    run(items, grain, Sizes.EQUAL, task);
   }
 
   /**
-   * The same for many small items of equal cost: ranges begin large and shrink to one item (guided
+   * The same for many small items of equal cost: ranges are half of what is left of a share (guided
    * self-scheduling, Polychronopoulos and Kuck 1987), so that there are few claims and long runs of
    * memory, and unequal cores still end together.
    */
   public void parallelForEven(int items, RangeTask task) {
-    run(items, 1, 2 * threads(), task);
+    run(items, 1, Sizes.SHRINKING, task);
   }
 
-  private void run(int items, int grain, int divisor, RangeTask task) {
+  private enum Sizes {
+    EQUAL,
+    SHRINKING
+  }
+
+  private void run(int items, int grain, Sizes sizes, RangeTask task) {
     if (items <= 0) {
       return;
     }
@@ -103,27 +99,22 @@ public final class WorkerPool implements AutoCloseable {
       throw new IllegalStateException("the worker pool is closed");
     }
     if (workers.length == 0 || items <= grain) {
-      runAlone(items, divisor == Integer.MAX_VALUE ? grain : items, task);
+      runAlone(items, sizes == Sizes.EQUAL ? grain : items, task);
       return;
     }
-    if (issuing) {
+    if (shares[0].task != null) {
       throw new IllegalStateException("parallel regions do not nest");
     }
-    issuing = true;
-    this.task = task;
-    this.items = items;
-    this.grain = grain;
-    this.divisor = divisor;
-    done.set(0);
-    long region = (ticket.get() >>> 32) + 1;
-    ticket.set(region << 32);
+    share(items, grain, sizes == Sizes.SHRINKING, task);
+    // Before the flags are read: either a worker sees the region or this its flag.
+    VarHandle.fullFence();
     for (Worker worker : workers) {
-      if (worker.parked) {
+      if (worker.share.parked) {
         LockSupport.unpark(worker);
       }
     }
     work(0);
-    awaitDone();
+    awaitDone(items);
     finish();
   }
 
@@ -135,9 +126,30 @@ public final class WorkerPool implements AutoCloseable {
     }
   }
 
-  private void awaitDone() {
+  /** Gives each thread the like number of ranges; a range never crosses shares. */
+  private void share(int items, int grain, boolean shrinking, RangeTask task) {
+    long ranges = (items - 1L) / grain + 1;
+    int from = 0;
+    for (int i = 0; i < shares.length; i++) {
+      int to = (int) Math.min(items, ranges * (i + 1) / shares.length * grain);
+      shares[i].prepare(task, from, to, grain, shrinking);
+      from = to;
+    }
+    for (WorkShare share : shares) {
+      share.open();
+    }
+  }
+
+  private void awaitDone(int items) {
     int spins = 0;
-    while (done.get() < items) {
+    while (true) {
+      int done = 0;
+      for (WorkShare share : shares) {
+        done += share.done();
+      }
+      if (done >= items) {
+        return;
+      }
       if (++spins < SPINS_BEFORE_YIELD) {
         Thread.onSpinWait();
       } else {
@@ -147,9 +159,7 @@ public final class WorkerPool implements AutoCloseable {
   }
 
   private void finish() {
-    ticket.set((ticket.get() & REGION_MASK) | NONE_LEFT);
-    task = null;
-    issuing = false;
+    shares[0].task = null;
     Throwable thrown = failure;
     if (thrown != null) {
       failure = null;
@@ -160,33 +170,24 @@ public final class WorkerPool implements AutoCloseable {
     }
   }
 
-  /** Claims and runs ranges until the present region has none left. */
+  /** Claims and runs ranges, the thread's own first, until the present region has none left. */
   private void work(int worker) {
-    while (true) {
-      long seen = ticket.get();
-      int from = (int) seen;
-      RangeTask claimedTask = task;
-      int limit = items;
-      if (from >= limit || claimedTask == null) {
-        return;
-      }
-      int length = Math.max(grain, (limit - from) / divisor);
-      int to = (int) Math.min(limit, (long) from + length);
-      if (ticket.compareAndSet(seen, (seen & REGION_MASK) | to)) {
-        runRange(claimedTask, worker, from, to);
-      }
+    WorkShare own = shares[worker];
+    while (own.runNext(this, worker, own)) {}
+    for (int i = 1; i < shares.length; i++) {
+      WorkShare other = shares[(worker + i) % shares.length];
+      while (other.runNext(this, worker, own)) {}
     }
   }
 
-  private void runRange(RangeTask claimedTask, int worker, int from, int to) {
+  /** Runs a range of the present region, unless one of it has failed. */
+  void runRange(RangeTask task, int worker, int from, int to) {
     try {
       if (failure == null) {
-        claimedTask.run(worker, from, to);
+        task.run(worker, from, to);
       }
     } catch (RuntimeException | Error e) {
       failure = e;
-    } finally {
-      done.addAndGet(to - from);
     }
   }
 
@@ -212,11 +213,12 @@ public final class WorkerPool implements AutoCloseable {
 
   private final class Worker extends Thread {
     private final int index;
-    private volatile boolean parked;
+    private final WorkShare share;
 
     Worker(int index) {
       super("kvfreeze-cpu-" + index);
       this.index = index;
+      this.share = shares[index];
       setDaemon(true);
     }
 
@@ -234,7 +236,7 @@ public final class WorkerPool implements AutoCloseable {
       long deadline = System.nanoTime() + spinNanos;
       int spins = 0;
       while (true) {
-        long region = ticket.get() >>> 32;
+        long region = share.region();
         if (region != last || closed) {
           return region;
         }
@@ -250,14 +252,15 @@ public final class WorkerPool implements AutoCloseable {
     }
 
     private void park(long last) {
-      parked = true;
+      share.parked = true;
       // Looked at again after the flag is up: either this sees the region or the caller the flag.
-      while (ticket.get() >>> 32 == last && !closed) {
+      VarHandle.fullFence();
+      while (share.region() == last && !closed) {
         LockSupport.park(WorkerPool.this);
         // An interrupt would turn park into a spin; nobody has a reason to interrupt a worker.
         Thread.interrupted();
       }
-      parked = false;
+      share.parked = false;
     }
   }
 }

@@ -18,7 +18,7 @@ import java.util.Random;
  * with the vector kernels and, where the processor has a matrix unit, with the native ones.
  *
  * <p>{@code java --add-modules jdk.incubator.vector -cp target/classes:target/test-classes
- * dev.kvfreeze.device.cpu.AttentionBenchmark [threads]}
+ * dev.kvfreeze.device.cpu.AttentionBenchmark [threads [NONE|AVX512|AMX]]}
  */
 final class AttentionBenchmark {
   private static final int LAYERS = 30;
@@ -42,16 +42,19 @@ final class AttentionBenchmark {
 
   public static void main(String[] arguments) {
     int threads = arguments.length > 0 ? Integer.parseInt(arguments[0]) : 2;
-    System.out.printf("java %s, %d threads%n", Runtime.version(), threads);
+    NativeLevel level =
+        arguments.length > 1 ? NativeLevel.valueOf(arguments[1]) : NativeLibrary.level();
+    System.out.printf("java %s, %d threads, native %s%n", Runtime.version(), threads, level);
     try (WorkerPool pool = new WorkerPool(threads)) {
-      AttentionBenchmark benchmark = new AttentionBenchmark(pool, NativeLevel.NONE);
+      AttentionBenchmark benchmark = new AttentionBenchmark(pool, level);
       for (int page : new int[] {16, 8, 1}) {
-        for (int context : new int[] {128, 2048, 8192}) {
+        for (int context : new int[] {128, 900, 2048, 8192}) {
           benchmark.decode(context, page, false);
         }
       }
       benchmark.decode(8192, 16, true);
-      List<AttentionBenchmark> prefills = new ArrayList<>(List.of(benchmark));
+      List<AttentionBenchmark> prefills = new ArrayList<>();
+      prefills.add(new AttentionBenchmark(pool, NativeLevel.NONE));
       if (NativeLibrary.level() == NativeLevel.AMX) {
         prefills.add(new AttentionBenchmark(pool, NativeLevel.AMX));
       }
