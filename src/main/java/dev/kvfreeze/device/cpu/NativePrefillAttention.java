@@ -21,6 +21,17 @@ final class NativePrefillAttention {
   // As in prefill_tile.h.
   private static final int BLOCK = 128;
   private static final int MAX_SLABS = 128;
+
+  // Words of a call, as there, and of each page after them.
+  private static final int HEAD_SIZE = 0;
+  private static final int GROUP = 1;
+  private static final int ROWS = 2;
+  private static final int FIRST_POSITION = 3;
+  private static final int WINDOW = 4;
+  private static final int PAGE_TOKENS = 5;
+  private static final int PAGE_COUNT = 6;
+  private static final int FIRST_BLOCK = 7;
+  private static final int BLOCKS = 8;
   private static final int HEADER = 9;
   private static final int PAGE_WORDS = 4;
 
@@ -32,6 +43,14 @@ final class NativePrefillAttention {
   private final int[][] slabs;
   private int[] call = new int[HEADER + 64 * PAGE_WORDS];
   private float[] scratch = {};
+
+  /**
+   * Native code writes to arrays of this thread's own: a JVM may give it a copy and write all of it
+   * back, over what other threads have written meanwhile ({@code -Xcheck:jni} does).
+   */
+  private float[] results = {};
+
+  private float[] mass = {};
 
   // The tile at hand.
   private CpuPageMemory memory;
@@ -67,39 +86,53 @@ final class NativePrefillAttention {
     this.memory = memory;
     pages = segment.heads()[item.head()];
     int firstPosition = segment.firstPosition() + item.row();
+    describe(item, shape, firstPosition);
+    int row = segment.firstRow() + item.row();
+    int columns = shape.groupSize() * shape.headSize();
+    int column = item.head() * columns;
+    int from =
+        VisiblePages.firstPage(pages, VisiblePages.windowStart(firstPosition, shape.window()));
+    int to = Math.max(from, VisiblePages.pageLimit(pages, firstPosition + item.rows() - 1));
+    try {
+      int queries = offset(x, row, item.rows(), column, columns);
+      begin(call, scratch, x.values(), queries, x.columns(), shape.scale());
+      run(from, to, null);
+      finish(call, scratch, results);
+      copyResults(item.rows(), columns, out, offset(out, row, item.rows(), column, columns));
+      if (pages.wantMass) {
+        Arrays.fill(mass, 0, pages.count, 0f);
+        run(from, to, mass);
+        System.arraycopy(mass, 0, masses, item.massOffset(), pages.count);
+      }
+    } finally {
+      Arrays.fill(slabs, null);
+    }
+  }
+
+  private void describe(PrefillAttention.Item item, AttentionShape shape, int firstPosition) {
     int rows = item.rows() * shape.groupSize();
     int size = scratchFloats(shape.headSize(), rows);
     if (scratch.length < size) {
       scratch = new float[size];
     }
-    call[0] = shape.headSize();
-    call[1] = shape.groupSize();
-    call[2] = rows;
-    call[3] = firstPosition;
-    call[4] = shape.window();
-    call[5] = memory.layout().pageTokens();
-
-    int row = segment.firstRow() + item.row();
-    int column = item.head() * shape.groupSize() * shape.headSize();
-    int columns = shape.groupSize() * shape.headSize();
-    begin(
-        call,
-        scratch,
-        x.values(),
-        offset(x, row, item.rows(), column, columns),
-        x.columns(),
-        shape.scale());
-    int start = VisiblePages.windowStart(firstPosition, shape.window());
-    int from = VisiblePages.firstPage(pages, start);
-    int to = Math.max(from, VisiblePages.pageLimit(pages, firstPosition + item.rows() - 1));
-    run(from, to, null, 0);
-    finish(
-        call, scratch, out.values(), offset(out, row, item.rows(), column, columns), out.columns());
-    if (pages.wantMass) {
-      Objects.checkFromIndexSize(item.massOffset(), pages.count, masses.length);
-      run(from, to, masses, item.massOffset());
+    if (results.length < rows * shape.headSize()) {
+      results = new float[rows * shape.headSize()];
     }
-    Arrays.fill(slabs, null);
+    if (pages.wantMass && mass.length < pages.count) {
+      mass = new float[pages.slots.length];
+    }
+    call[HEAD_SIZE] = shape.headSize();
+    call[GROUP] = shape.groupSize();
+    call[ROWS] = rows;
+    call[FIRST_POSITION] = firstPosition;
+    call[WINDOW] = shape.window();
+    call[PAGE_TOKENS] = memory.layout().pageTokens();
+  }
+
+  private void copyResults(int rows, int columns, CpuActivations out, int offset) {
+    for (int row = 0; row < rows; row++) {
+      System.arraycopy(results, row * columns, out.values(), offset + row * out.columns(), columns);
+    }
   }
 
   private static int offset(CpuActivations x, int row, int rows, int column, int columns) {
@@ -109,7 +142,7 @@ final class NativePrefillAttention {
   }
 
   /** Runs over the blocks that hold pages {@code [from, to)}; adds masses where there are any. */
-  private void run(int from, int to, float[] masses, int massOffset) {
+  private void run(int from, int to, float[] masses) {
     int pageTokens = memory.layout().pageTokens();
     int block = from * pageTokens / BLOCK;
     while (from < to && block * BLOCK < to * pageTokens) {
@@ -118,7 +151,7 @@ final class NativePrefillAttention {
       if (masses == null) {
         attend(call, scratch, slabs, slabCount);
       } else {
-        addMass(call, scratch, slabs, slabCount, masses, massOffset + firstPage);
+        addMass(call, scratch, slabs, slabCount, masses, firstPage);
       }
       block += blocks;
     }
@@ -129,7 +162,7 @@ final class NativePrefillAttention {
     PageLayout layout = memory.layout();
     int pageTokens = layout.pageTokens();
     int firstPage = firstBlock * BLOCK / pageTokens;
-    int rows = (call[2] + 15) / 16 * 16;
+    int rows = (call[ROWS] + 15) / 16 * 16;
     long operationsOfBlock = 4L * BLOCK * rows * layout.headSize();
     int limit = (int) Math.max(1, callOperations / operationsOfBlock);
     slabCount = 0;
@@ -147,9 +180,9 @@ final class NativePrefillAttention {
       count = added;
       blocks++;
     }
-    call[6] = count;
-    call[7] = firstBlock;
-    call[8] = blocks;
+    call[PAGE_COUNT] = count;
+    call[FIRST_BLOCK] = firstBlock;
+    call[BLOCKS] = blocks;
     return blocks;
   }
 
@@ -200,9 +233,10 @@ final class NativePrefillAttention {
 
   private static native void attend(int[] call, float[] scratch, int[][] slabs, int slabCount);
 
-  private static native void finish(
-      int[] call, float[] scratch, float[] out, int offset, int stride);
+  /** Results of the tile's rows, one after the other. */
+  private static native void finish(int[] call, float[] scratch, float[] results);
 
+  /** Adds to the masses of pages from the call's first page on. */
   private static native void addMass(
-      int[] call, float[] scratch, int[][] slabs, int slabCount, float[] masses, int massOffset);
+      int[] call, float[] scratch, int[][] slabs, int slabCount, float[] masses, int firstPage);
 }
