@@ -6,6 +6,10 @@ import static org.assertj.core.api.Assertions.withinPercentage;
 import com.fasterxml.jackson.databind.JsonNode;
 import dev.kvfreeze.cache.SequenceCache;
 import dev.kvfreeze.device.KvFormat;
+import dev.kvfreeze.device.cpu.CpuDevice;
+import dev.kvfreeze.device.cpu.DecodeActivations;
+import dev.kvfreeze.freeze.FreezePolicies;
+import dev.kvfreeze.freeze.PolicyOptions;
 import dev.kvfreeze.device.LogitStatistics;
 import dev.kvfreeze.freeze.StepKind;
 import dev.kvfreeze.model.LanguageModel;
@@ -33,7 +37,7 @@ class ReferenceAgreementTest {
   void logitsWithFloat32KvEqualTheExactOnes(String name) {
     ReferenceData reference = ReferenceData.of(name);
     try (LanguageModel model = open(name);
-        ForwardHarness harness = new ForwardHarness(model, KvFormat.F32, 16)) {
+        ForwardHarness harness = exact(model)) {
       assertThat(model.hash()).isEqualTo(reference.exact().get("model_sha256").textValue());
       reference
           .exact()
@@ -55,6 +59,16 @@ class ReferenceAgreementTest {
                     .isLessThanOrEqualTo(MAX_LOGIT_DIFFERENCE);
               });
     }
+  }
+
+  /** With products in float32 on every machine. */
+  private static ForwardHarness exact(LanguageModel model) {
+    return new ForwardHarness(
+        model,
+        CpuDevice.open(2, DecodeActivations.FLOAT32),
+        KvFormat.F32,
+        16,
+        FreezePolicies.create("full", PolicyOptions.defaults().withPageTokens(16)));
   }
 
   @ParameterizedTest

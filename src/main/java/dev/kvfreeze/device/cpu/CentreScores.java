@@ -38,6 +38,9 @@ final class CentreScores {
   /** See {@link RunPair#shapes}. */
   private final float[] shapes;
 
+  private final int[] shapePairs;
+  private final int[] pairDimensions;
+
   /** Of the fast pairs at the runs' first positions: {@code [run][stride]}. */
   private float[] cosines = {};
 
@@ -73,6 +76,45 @@ final class CentreScores {
         shapes[(stride + i) * RUN + t] = (float) Math.sin(angle);
       }
     }
+    this.shapePairs = shapePairs();
+    this.pairDimensions = pairDimensions();
+  }
+
+  private int[] shapePairs() {
+    int[] pairs = new int[fast.length * RUN];
+    for (int i = 0; i < pairs.length; i++) {
+      int cosine = Math.round(shapes[i] * Tables.SHAPE_UNIT);
+      int sine = Math.round(shapes[stride * RUN + i] * Tables.SHAPE_UNIT);
+      pairs[i] = sine << 16 | cosine & 0xffff;
+    }
+    return pairs;
+  }
+
+  private int[] pairDimensions() {
+    int[] dimensions = new int[2 * (fast.length + slow.length)];
+    int at = 0;
+    for (int[] pairs : new int[][] {fast, slow}) {
+      for (int i = 0; i < pairs.length; i++) {
+        dimensions[at + i] = rotation.first(pairs[i]);
+        dimensions[at + pairs.length + i] = rotation.second(pairs[i]);
+      }
+      at += 2 * pairs.length;
+    }
+    return dimensions;
+  }
+
+  /** The tables as they are until {@link #ensure} makes them longer. */
+  Tables tables() {
+    return new Tables(
+        fast.length,
+        stride,
+        slow.length,
+        columns,
+        pairDimensions,
+        cosines,
+        sines,
+        parabolas,
+        shapePairs);
   }
 
   boolean isOf(Rope other) {
@@ -209,6 +251,38 @@ final class CentreScores {
             (g * 2 + place) * 2 * stride);
       }
     }
+  }
+
+  /**
+   * What the native kernels read.
+   *
+   * @param fast waves that turn noticeably within a block
+   * @param stride from one run's fast waves to the next's
+   * @param slow the other waves
+   * @param columns from one slow wave's parabolas to the next's
+   * @param pairs first dimensions of the fast waves, their second ones, then those of the slow ones
+   * @param cosines of the fast waves at the runs' first positions: {@code [run][stride]}
+   * @param sines as {@code cosines}
+   * @param parabolas {@code [cosine and sine of each slow wave][columns]}
+   * @param shapes of fast waves from a run's beginning: {@code [fast][RUN]}, times {@link
+   *     #SHAPE_UNIT}, the cosine in the low half of a word and the sine in the high one
+   */
+  record Tables(
+      int fast,
+      int stride,
+      int slow,
+      int columns,
+      int[] pairs,
+      float[] cosines,
+      float[] sines,
+      float[] parabolas,
+      int[] shapes) {
+    static final int SHAPE_UNIT = 1 << 14;
+
+    private static final float[] EMPTY = {};
+
+    /** For centres that do not turn. */
+    static final Tables NONE = new Tables(0, 0, 0, 0, new int[0], EMPTY, EMPTY, EMPTY, new int[0]);
   }
 
   /** What one thread works in. */

@@ -42,11 +42,12 @@ public final class CpuDevice implements Device {
     this.pool = new WorkerPool(threads);
     this.packer = new WeightPacker(pool);
     this.watch = new KernelWatch(provider, pool, keptChecks);
-    this.products = new MatrixProducts(pool, provider.matmul());
-    this.attention = new PagedAttention(pool, provider.attention());
+    this.products = new MatrixProducts(pool, provider.matmul(), provider.nativeLevel());
+    this.attention = new PagedAttention(pool, provider.attention(), provider.nativeLevel());
     this.elementwise = new ElementwiseOperations(pool, provider.elementwise());
     this.sketchMaker = new SketchMaker(pool, provider.attention());
-    this.sketchScores = new SketchScores(pool, provider.attention(), provider.sketches());
+    this.sketchScores =
+        new SketchScores(pool, provider.attention(), provider.sketches(), provider.nativeLevel());
     this.info =
         new DeviceInfo(
             "cpu: " + ProcessorName.read() + ", " + threads + " threads", provider.name(), threads);
@@ -134,10 +135,17 @@ public final class CpuDevice implements Device {
   @Override
   public void matmul(Activations x, int rows, Weight[] weights, Activations[] outs) {
     products.begin(CpuActivations.of(x), 0, rows, 0);
+    allowBfloat16();
     for (int i = 0; i < weights.length; i++) {
       products.add((TiledWeight) weights[i], CpuActivations.of(outs[i]));
     }
     products.run();
+  }
+
+  private void allowBfloat16() {
+    if (decodeActivations == DecodeActivations.INT8) {
+      products.allowBfloat16();
+    }
   }
 
   @Override
@@ -156,6 +164,7 @@ public final class CpuDevice implements Device {
   @Override
   public void matmulRow(Activations x, int row, Weight weight, Activations out, int outRow) {
     products.begin(CpuActivations.of(x), row, 1, outRow);
+    allowBfloat16();
     products.add((TiledWeight) weight, CpuActivations.of(out));
     products.run();
   }

@@ -129,6 +129,16 @@ public final class CpuPageMemory implements PageMemory {
     return slabs[slot >>> slabShift];
   }
 
+  /** The number of that array among {@link #slabs}. */
+  int slabNumber(int slot) {
+    return slot >>> slabShift;
+  }
+
+  /** All arrays taken so far. */
+  int[][] slabs() {
+    return slabs;
+  }
+
   /** Where in its {@link #slab} a slot's page begins. */
   int offset(int slot) {
     return (slot & slabMask) * wordsPerPage;

@@ -10,7 +10,8 @@ import java.util.Arrays;
  * straight from the quantised tile; for more, a tile is dequantised a panel at a time and serves
  * all rows. Both give the same bits (see {@link TiledWeight}), so the choice is only one of speed.
  * Rounded activations: every row by itself, in 8 bits, where the weights have 4; they too are the
- * same in every batch.
+ * same in every batch. Where there are native kernels they do what may be rounded, see {@link
+ * NativeProducts}.
  *
  * <p>One calling thread. Allocates nothing once its scratch has grown to the largest weight.
  */
@@ -30,7 +31,10 @@ final class MatrixProducts {
   private final RangeTask singleTask = this::singleRows;
   private final RangeTask manyTask = this::manyRows;
   private final RangeTask roundedTask = this::roundedRows;
+  private final RangeTask nativeRoundedTask = this::nativeRoundedRows;
+  private final RangeTask nativeBfloat16Task = this::nativeBfloat16Rows;
   private final RoundedRows rounded = new RoundedRows();
+  private final NativeProducts natives;
 
   // The product being computed.
   private float[] x;
@@ -42,10 +46,12 @@ final class MatrixProducts {
   private int count;
   private int outRow;
   private boolean rounds;
+  private boolean allowsBfloat16;
 
-  MatrixProducts(WorkerPool pool, MatmulKernels kernels) {
+  MatrixProducts(WorkerPool pool, MatmulKernels kernels, NativeLevel level) {
     this.pool = pool;
     this.kernels = kernels;
+    this.natives = new NativeProducts(level, pool.threads());
     this.scratch = new Scratch[pool.threads()];
     Arrays.setAll(scratch, worker -> new Scratch());
   }
@@ -100,6 +106,7 @@ final class MatrixProducts {
     this.outRow = outRow;
     this.count = 0;
     this.rounds = false;
+    this.allowsBfloat16 = false;
   }
 
   /**
@@ -107,6 +114,14 @@ final class MatrixProducts {
    */
   void roundActivations() {
     rounds = true;
+  }
+
+  /**
+   * Allows the product begun to round activations and weights to bfloat16 where the processor
+   * multiplies matrices of them; it is float32 elsewhere.
+   */
+  void allowBfloat16() {
+    allowsBfloat16 = true;
   }
 
   /** Adds a weight that takes the same input. */
@@ -151,6 +166,14 @@ final class MatrixProducts {
   }
 
   private RangeTask task() {
+    if (rounds && anyTakesNativeRounded()) {
+      natives.round(x, xAt, rows, xStride);
+      return nativeRoundedTask;
+    }
+    if (allowsBfloat16 && natives.takesBfloat16()) {
+      natives.roundToBfloat16(pool, x, xAt, rows, xStride);
+      return nativeBfloat16Task;
+    }
     rounds &= anyTakesRounded();
     if (rounds) {
       rounded.reset(rows, xStride);
@@ -160,6 +183,15 @@ final class MatrixProducts {
       return roundedTask;
     }
     return rows <= MAX_SINGLE_ROWS ? singleTask : manyTask;
+  }
+
+  private boolean anyTakesNativeRounded() {
+    for (int i = 0; i < count; i++) {
+      if (natives.takesRounded(weights[i])) {
+        return true;
+      }
+    }
+    return false;
   }
 
   private boolean anyTakesRounded() {
@@ -190,6 +222,48 @@ final class MatrixProducts {
       } else {
         manyTile(scratch[worker], weights[weight], tile, outs[weight]);
       }
+    }
+  }
+
+  private void nativeRoundedRows(int worker, int from, int to) {
+    int weight = 0;
+    int tile = from;
+    int left = to - from;
+    while (left > 0) {
+      while (tile >= weights[weight].tiles()) {
+        tile -= weights[weight++].tiles();
+      }
+      int tiles = Math.min(left, weights[weight].tiles() - tile);
+      if (natives.takesRounded(weights[weight])) {
+        natives.multiplyRounded(
+            (QuantizedWeight) weights[weight], tile, tile + tiles, rows, outs[weight], outRow);
+      } else {
+        for (int t = tile; t < tile + tiles; t++) {
+          if (rows <= MAX_SINGLE_ROWS) {
+            singleTile(scratch[worker], weights[weight], t, outs[weight]);
+          } else {
+            manyTile(scratch[worker], weights[weight], t, outs[weight]);
+          }
+        }
+      }
+      tile += tiles;
+      left -= tiles;
+    }
+  }
+
+  private void nativeBfloat16Rows(int worker, int from, int to) {
+    int weight = 0;
+    int tile = from;
+    int left = to - from;
+    while (left > 0) {
+      while (tile >= weights[weight].tiles()) {
+        tile -= weights[weight++].tiles();
+      }
+      int tiles = Math.min(left, weights[weight].tiles() - tile);
+      natives.multiplyBfloat16(
+          worker, weights[weight], tile, tile + tiles, rows, outs[weight], outRow);
+      tile += tiles;
+      left -= tiles;
     }
   }
 

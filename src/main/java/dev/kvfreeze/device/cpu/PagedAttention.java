@@ -12,8 +12,12 @@ final class PagedAttention {
   private final PrefillAttention prefill;
 
   PagedAttention(WorkerPool pool, AttentionKernels kernels) {
+    this(pool, kernels, NativeLevel.NONE);
+  }
+
+  PagedAttention(WorkerPool pool, AttentionKernels kernels, NativeLevel level) {
     writer = new KvWriter(pool);
-    decode = new DecodeAttention(pool, kernels);
+    decode = new DecodeAttention(pool, kernels, level);
     prefill = new PrefillAttention(pool, kernels);
   }
 

@@ -26,6 +26,11 @@ final class RotationMatrix {
     return BY_SIZE.computeIfAbsent(size, RotationMatrix::new);
   }
 
+  /** {@code [column][stride]}: the matrix transposed. */
+  float[] columns() {
+    return columns;
+  }
+
   /** Room of a rotated vector. */
   int stride() {
     return stride;

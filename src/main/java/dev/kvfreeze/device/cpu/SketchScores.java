@@ -21,6 +21,7 @@ final class SketchScores {
   private final WorkerPool pool;
   private final AttentionKernels kernels;
   private final SketchKernels sketchKernels;
+  private final NativeSketchScores natively;
   private final Scratch[] scratch;
   private final List<SketchedQuery> turnedQueries = new ArrayList<>();
   private final List<CentreScores> centres = new ArrayList<>();
@@ -30,8 +31,11 @@ final class SketchScores {
   private float[] totals = {};
   private float[] pageSums = {};
 
-  SketchScores(WorkerPool pool, AttentionKernels kernels, SketchKernels sketchKernels) {
+  /** With native kernels up to a level where they know the sketches, else those given. */
+  SketchScores(
+      WorkerPool pool, AttentionKernels kernels, SketchKernels sketchKernels, NativeLevel level) {
     this.pool = pool;
+    this.natively = new NativeSketchScores(pool, level);
     this.sketchKernels = sketchKernels;
     this.kernels = kernels;
     this.scratch = new Scratch[pool.threads()];
@@ -41,6 +45,12 @@ final class SketchScores {
   }
 
   void score(CpuActivations queries, AttentionShape shape, List<SketchSegment> segments) {
+    ensureCentres(segments);
+    if (natively.knows(shape, segments)) {
+      Rope rope = segments.get(0).heads()[0].rope();
+      natively.score(queries, shape, segments, rope == null ? null : centreScores(rope));
+      return;
+    }
     int group = shape.groupSize();
     plan(queries, shape, segments);
     maxima = grown(maxima, count * group);
@@ -61,7 +71,6 @@ final class SketchScores {
     int sums = 0;
     int turned = 0;
     int group = shape.groupSize();
-    ensureCentres(segments);
     for (SketchSegment segment : segments) {
       int start = VisiblePages.windowStart(segment.position(), shape.window());
       for (int head = 0; head < shape.kvHeads(); head++) {

@@ -17,7 +17,7 @@ import java.util.Random;
  * several JVMs: a kernel that C2 leaves boxed in one may be fast in the next.
  *
  * <p>{@code java --add-modules jdk.incubator.vector -cp target/classes:target/test-classes
- * dev.kvfreeze.device.cpu.AttentionBenchmark [threads]}
+ * dev.kvfreeze.device.cpu.AttentionBenchmark [threads [NONE|AVX512|AMX]]}
  */
 final class AttentionBenchmark {
   private static final int LAYERS = 30;
@@ -32,18 +32,20 @@ final class AttentionBenchmark {
   /** Bytes that the last pass allocated on this thread: boxed vectors show here. */
   private long allocated;
 
-  private AttentionBenchmark(WorkerPool pool) {
+  private AttentionBenchmark(WorkerPool pool, NativeLevel level) {
     this.pool = pool;
-    attention = new PagedAttention(pool, new VectorAttentionKernels());
+    attention = new PagedAttention(pool, new VectorAttentionKernels(), level);
   }
 
   public static void main(String[] arguments) {
     int threads = arguments.length > 0 ? Integer.parseInt(arguments[0]) : 2;
-    System.out.printf("java %s, %d threads%n", Runtime.version(), threads);
+    NativeLevel level =
+        arguments.length > 1 ? NativeLevel.valueOf(arguments[1]) : NativeLibrary.level();
+    System.out.printf("java %s, %d threads, native %s%n", Runtime.version(), threads, level);
     try (WorkerPool pool = new WorkerPool(threads)) {
-      AttentionBenchmark benchmark = new AttentionBenchmark(pool);
+      AttentionBenchmark benchmark = new AttentionBenchmark(pool, level);
       for (int page : new int[] {16, 8, 1}) {
-        for (int context : new int[] {128, 2048, 8192}) {
+        for (int context : new int[] {128, 900, 2048, 8192}) {
           benchmark.decode(context, page, false);
         }
       }

@@ -5,8 +5,10 @@ import static jdk.incubator.vector.VectorOperators.XOR;
 import dev.kvfreeze.model.tensor.TensorType;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import jdk.incubator.vector.IntVector;
 
 /**
@@ -33,9 +35,13 @@ public final class KernelBenchmark {
   /** Whether activations are rounded to 8 bits, as decode steps do. */
   private boolean rounding;
 
+  /** Whether prefill may use the matrix unit. */
+  private boolean bfloat16;
+
   private KernelBenchmark(int threads) {
     pool = new WorkerPool(threads);
-    products = new MatrixProducts(pool, KernelProvider.choose().matmul());
+    KernelProvider provider = KernelProvider.choose();
+    products = new MatrixProducts(pool, provider.matmul(), provider.nativeLevel());
   }
 
   /** Runs all measurements and prints one line each. */
@@ -87,7 +93,7 @@ public final class KernelBenchmark {
       report("layers, rows " + rows, layers(rows), layerBytes, 2.0 * weights * rows, roof);
     }
     rounding = true;
-    for (int rows : new int[] {1, 8}) {
+    for (int rows : new int[] {1, 2, 4, 8}) {
       String name = "rounded, rows " + rows;
       report(name, layers(rows), layerBytes, 2.0 * weights * rows, roof);
     }
@@ -101,6 +107,10 @@ public final class KernelBenchmark {
     report("token", both, layerBytes + table.residentBytes(), 0, roof);
     for (int rows : new int[] {32, 128, 512}) {
       report("layers, rows " + rows, layers(rows), layerBytes, 2.0 * weights * rows, roof);
+    }
+    bfloat16 = true;
+    for (int rows : new int[] {1, 32, 128, 512}) {
+      report("bfloat16, rows " + rows, layers(rows), layerBytes, 2.0 * weights * rows, roof);
     }
     System.out.printf(Locale.ROOT, "%-24s %8.2f us%n", "empty region", region() * 1e6);
   }
@@ -123,7 +133,8 @@ public final class KernelBenchmark {
         new CpuActivations(rows, HIDDEN, TensorFixtures.activations(rows * HIDDEN, 1));
     CpuActivations wide =
         new CpuActivations(rows, FEED_FORWARD, TensorFixtures.activations(rows * FEED_FORWARD, 2));
-    CpuActivations[] outs = new CpuActivations[3];
+    // One target for each width and place, as the engine has.
+    Map<Integer, CpuActivations> outs = new HashMap<>();
     return median(
         rows > 8 ? 9 : REPEATS,
         () -> {
@@ -131,10 +142,10 @@ public final class KernelBenchmark {
             begin(step[0].columns() == HIDDEN ? narrow : wide, rows);
             for (int i = 0; i < step.length; i++) {
               int columns = step[i].rows();
-              if (outs[i] == null || outs[i].columns() != columns) {
-                outs[i] = CpuActivations.allocate(rows, columns);
-              }
-              products.add(step[i], outs[i]);
+              products.add(
+                  step[i],
+                  outs.computeIfAbsent(
+                      8 * columns + i, key -> CpuActivations.allocate(rows, columns)));
             }
             products.run();
           }
@@ -145,6 +156,9 @@ public final class KernelBenchmark {
     products.begin(x, 0, rows, 0);
     if (rounding) {
       products.roundActivations();
+    }
+    if (bfloat16) {
+      products.allowBfloat16();
     }
   }
 

@@ -84,7 +84,7 @@ class MatmulKernelsTwinTest {
   private static float[] multiply(MatmulKernels kernels, TiledWeight weight, float[] x, int batch) {
     CpuActivations in = new CpuActivations(batch, weight.columns(), x);
     CpuActivations out = CpuActivations.allocate(batch, weight.rows());
-    MatrixProducts products = new MatrixProducts(ALONE, kernels);
+    MatrixProducts products = new MatrixProducts(ALONE, kernels, NativeLevel.NONE);
     products.begin(in, 0, batch, 0);
     products.add(weight, out);
     products.run();
@@ -105,7 +105,7 @@ class MatmulKernelsTwinTest {
     float[][] alone = new float[2][];
     for (int threads : new int[] {1, 2, 5}) {
       try (WorkerPool pool = new WorkerPool(threads)) {
-        MatrixProducts products = new MatrixProducts(pool, VECTOR);
+        MatrixProducts products = new MatrixProducts(pool, VECTOR, NativeLevel.NONE);
         for (int batch : new int[] {1, 2, 3, 4, 5, 6, 7, 8, 9, 33, 256, 257, 300}) {
           CpuActivations out1 = CpuActivations.allocate(batch, 97);
           CpuActivations out2 = CpuActivations.allocate(batch, 33);
@@ -138,7 +138,7 @@ class MatmulKernelsTwinTest {
     CpuActivations x = new CpuActivations(3, 64, TensorFixtures.activations(192, 4));
     CpuActivations all = CpuActivations.allocate(3, 65);
     CpuActivations one = CpuActivations.allocate(4, 65);
-    MatrixProducts products = new MatrixProducts(ALONE, VECTOR);
+    MatrixProducts products = new MatrixProducts(ALONE, VECTOR, NativeLevel.NONE);
     products.begin(x, 0, 3, 0);
     products.add(weight, all);
     products.run();

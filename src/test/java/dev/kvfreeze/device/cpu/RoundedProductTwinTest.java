@@ -115,7 +115,7 @@ class RoundedProductTwinTest {
       MatmulKernels kernels, TiledWeight weight, float[] x, int batch, DecodeActivations kind) {
     CpuActivations in = new CpuActivations(batch, weight.columns(), x);
     CpuActivations out = CpuActivations.allocate(batch, weight.rows());
-    MatrixProducts products = new MatrixProducts(ALONE, kernels);
+    MatrixProducts products = new MatrixProducts(ALONE, kernels, NativeLevel.NONE);
     products.begin(in, 0, batch, 0);
     if (kind == DecodeActivations.INT8) {
       products.roundActivations();
@@ -136,7 +136,7 @@ class RoundedProductTwinTest {
     float[][] alone = new float[2][];
     for (int threads : new int[] {1, 2, 5}) {
       try (WorkerPool pool = new WorkerPool(threads)) {
-        MatrixProducts products = new MatrixProducts(pool, VECTOR);
+        MatrixProducts products = new MatrixProducts(pool, VECTOR, NativeLevel.NONE);
         for (int batch : new int[] {1, 2, 3, 4, 5, 7, 8, 9, 20}) {
           CpuActivations out1 = CpuActivations.allocate(batch, 97);
           CpuActivations out2 = CpuActivations.allocate(batch, 33);

@@ -1,0 +1,412 @@
+package dev.kvfreeze.device.cpu;
+
+import dev.kvfreeze.device.KeySketches;
+import dev.kvfreeze.device.SketchSegment;
+import dev.kvfreeze.model.AttentionShape;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Objects;
+
+/**
+ * {@link SketchScores} with AVX-512 in C: a call prepares the queries of its heads, scores its
+ * parts, sums their softmaxes by page and joins the parts of the heads that it completes.
+ *
+ * <p>Queries are rounded to 16 bits, in two planes of 8 that are multiplied with the codes as whole
+ * numbers, and so are the waves of the centre: about 1e-4 of the largest score, where the codes of
+ * 2 bits themselves err by a third.
+ */
+final class NativeSketchScores {
+  private static final int MOST_HEAD_SIZE = 256;
+  private static final int MOST_GROUP = 16;
+
+  /** Most heads of a call, see sketch_scores_avx512.c. */
+  private static final int MOST_HEADS = 64;
+
+  private static final int PART_TOKENS = 1024;
+  private static final int RUN = KeySketches.RUN_TOKENS;
+  private static final int LANES = 16;
+
+  // Fields of a head, a part and a part of a call, as in sketch_scores_avx512.c.
+  private static final int HEAD_FIRST_PART = 0;
+  private static final int HEAD_PARTS = 1;
+  private static final int HEAD_QUERIES_AT = 2;
+  private static final int HEAD_PAGES_AT = 3;
+  private static final int HEAD_TURNS = 4;
+  private static final int HEAD_REMAINING = 5;
+  private static final int HEAD_FIELDS = 6;
+  private static final int PART_HEAD = 0;
+  private static final int PART_PAGES = 1;
+  private static final int PART_SUMS_AT = 2;
+  private static final int PART_PAGES_AT = 3;
+  private static final int PART_FIELDS = 4;
+  private static final int RUN_FIELDS = 2;
+
+  private final WorkerPool pool;
+  private final NativeLevel level;
+  private final Worker[] workers;
+
+  private int[] heads = {};
+  private KeySketches[] sketches = {};
+  private int[][] bits = {};
+  private short[][] steps = {};
+  private int[] starts = {};
+  private float[] shares = {};
+  private float[] centres = {};
+  private int headCount;
+  private int[] parts = {};
+  private int[] firstPlaces = {};
+  private int partCount;
+  private int sumCount;
+  private int pageCount;
+  private float[] results = {};
+  private float[] sums = {};
+  private float[] pageMasses = {};
+
+  NativeSketchScores(WorkerPool pool, NativeLevel level) {
+    this.pool = pool;
+    this.level = level;
+    workers = new Worker[pool.threads()];
+    for (int i = 0; i < workers.length; i++) {
+      workers[i] = new Worker();
+    }
+  }
+
+  /** Whether there are kernels for these: sketches of one kind, with at most one rope. */
+  boolean knows(AttentionShape shape, List<SketchSegment> segments) {
+    if (level == NativeLevel.NONE
+        || shape.groupSize() > MOST_GROUP
+        || shape.headSize() > MOST_HEAD_SIZE
+        || segments.isEmpty()) {
+      return false;
+    }
+    KeySketches first = segments.get(0).heads()[0];
+    for (SketchSegment segment : segments) {
+      for (int head = 0; head < shape.kvHeads(); head++) {
+        KeySketches other = segment.heads()[head];
+        if (other.planes() != first.planes()
+            || other.pageTokens() != first.pageTokens()
+            || other.headSize() != shape.headSize()
+            || other.rope() != first.rope()) {
+          return false;
+        }
+      }
+    }
+    return true;
+  }
+
+  /**
+   * Scores.
+   *
+   * @param centre of the sketches' rope, reaching all their tokens; null without a rope
+   */
+  void score(
+      CpuActivations queries,
+      AttentionShape shape,
+      List<SketchSegment> segments,
+      CentreScores centre) {
+    plan(queries, shape, segments);
+    int group = shape.groupSize();
+    results = grown(results, partCount * 2 * group);
+    sums = grown(sums, sumCount);
+    pageMasses = grown(pageMasses, pageCount);
+    CentreScores.Tables tables = centre == null ? CentreScores.Tables.NONE : centre.tables();
+    KeySketches kind = segments.get(0).heads()[0];
+    Call call = new Call(queries.values(), shape, kind, tables);
+    int ranges = 2 * pool.threads();
+    pool.parallelFor(
+        partCount,
+        Math.max(1, (partCount + ranges - 1) / ranges),
+        (worker, from, to) -> workers[worker].score(call, from, to));
+    for (int head = 0; head < headCount; head++) {
+      copyMasses(head);
+    }
+  }
+
+  private void plan(CpuActivations queries, AttentionShape shape, List<SketchSegment> segments) {
+    headCount = 0;
+    partCount = 0;
+    sumCount = 0;
+    pageCount = 0;
+    int columns = shape.groupSize() * shape.headSize();
+    for (SketchSegment segment : segments) {
+      int start = VisiblePages.windowStart(segment.position(), shape.window());
+      for (int head = 0; head < shape.kvHeads(); head++) {
+        int queriesAt = segment.row() * queries.columns() + head * columns;
+        Objects.checkFromIndexSize(queriesAt, columns, queries.values().length);
+        addHead(segment.heads()[head], start, queriesAt, shape);
+      }
+    }
+  }
+
+  private void addHead(KeySketches head, int start, int queriesAt, AttentionShape shape) {
+    Arrays.fill(head.mass, 0, head.pages, 0f);
+    int pageTokens = head.pageTokens();
+    int pages = head.askedCount();
+    int from = 0;
+    while (from < pages && (head.asked(from) + 1L) * pageTokens <= start) {
+      from++;
+    }
+    if (from == pages) {
+      return;
+    }
+    ensureHeads(shape.headSize());
+    int firstPart = partCount;
+    int at = headCount * HEAD_FIELDS;
+    heads[at + HEAD_PAGES_AT] = pageCount;
+    int pagesOfPart = Math.max(1, PART_TOKENS / pageTokens);
+    while (from < pages) {
+      int count = Math.min(pagesOfPart, pages - from);
+      addPart(from, count, shape.groupSize());
+      from += count;
+    }
+    boolean turns = head.rope() != null && head.centre != null;
+    heads[at + HEAD_FIRST_PART] = firstPart;
+    heads[at + HEAD_PARTS] = partCount - firstPart;
+    heads[at + HEAD_QUERIES_AT] = queriesAt;
+    heads[at + HEAD_TURNS] = turns ? 1 : 0;
+    heads[at + HEAD_REMAINING] = partCount - firstPart;
+    if (turns) {
+      int size = shape.headSize();
+      System.arraycopy(head.centre, 0, centres, headCount * size, size);
+    }
+    sketches[headCount] = head;
+    bits[headCount] = head.bits;
+    steps[headCount] = head.steps;
+    starts[headCount] = start;
+    shares[headCount] = 1 - head.unaskedShare();
+    headCount++;
+  }
+
+  private void ensureHeads(int headSize) {
+    if (headCount == sketches.length) {
+      int size = 2 * headCount + 16;
+      heads = Arrays.copyOf(heads, size * HEAD_FIELDS);
+      sketches = Arrays.copyOf(sketches, size);
+      bits = Arrays.copyOf(bits, size);
+      steps = Arrays.copyOf(steps, size);
+      starts = Arrays.copyOf(starts, size);
+      shares = Arrays.copyOf(shares, size);
+    }
+    if (centres.length < (headCount + 1) * headSize) {
+      centres = Arrays.copyOf(centres, 2 * centres.length + 16 * headSize);
+    }
+  }
+
+  private void addPart(int firstPlace, int pages, int group) {
+    if (partCount == firstPlaces.length) {
+      int size = 2 * partCount + 16;
+      parts = Arrays.copyOf(parts, size * PART_FIELDS);
+      firstPlaces = Arrays.copyOf(firstPlaces, size);
+    }
+    int at = partCount * PART_FIELDS;
+    parts[at + PART_HEAD] = headCount;
+    parts[at + PART_PAGES] = pages;
+    parts[at + PART_SUMS_AT] = sumCount;
+    parts[at + PART_PAGES_AT] = pageCount;
+    firstPlaces[partCount] = firstPlace;
+    sumCount += group * pages;
+    pageCount += pages;
+    partCount++;
+  }
+
+  private void copyMasses(int head) {
+    KeySketches to = sketches[head];
+    int at = heads[head * HEAD_FIELDS + HEAD_PAGES_AT];
+    int from = firstPlaces[heads[head * HEAD_FIELDS + HEAD_FIRST_PART]];
+    int end = to.askedCount();
+    for (int place = from; place < end; place++) {
+      to.mass[to.asked(place)] = pageMasses[at + place - from];
+    }
+  }
+
+  private static float[] grown(float[] array, int size) {
+    return array.length >= size ? array : new float[Math.max(size, 2 * array.length)];
+  }
+
+  /** What all parts of a pass share. */
+  private static final class Call {
+    final float[] queries;
+    final AttentionShape shape;
+    final KeySketches kind;
+    final CentreScores.Tables tables;
+    final int[] settings;
+    final RotationMatrix rotation;
+
+    Call(float[] queries, AttentionShape shape, KeySketches kind, CentreScores.Tables tables) {
+      this.queries = queries;
+      this.shape = shape;
+      this.kind = kind;
+      this.tables = tables;
+      rotation = RotationMatrix.of(shape.headSize());
+      int[] numbers = {
+        shape.headSize(),
+        kind.planes(),
+        kind.pageTokens(),
+        shape.groupSize(),
+        rotation.stride(),
+        tables.fast(),
+        tables.stride(),
+        tables.slow(),
+        tables.columns()
+      };
+      settings = Arrays.copyOf(numbers, numbers.length + tables.pairs().length);
+      System.arraycopy(tables.pairs(), 0, settings, numbers.length, tables.pairs().length);
+    }
+
+    /** Numbers of scratch for rows of {@code stride} scores, as the kernel lays them out. */
+    int scratch(int stride) {
+      int bytes = 2 * kind.words() * (8 / kind.planes());
+      int waves = 4 * tables.stride() + 2 * tables.slow() + 2 * LANES;
+      return shape.groupSize() * (bytes + waves + stride);
+    }
+  }
+
+  /** What one thread works in. */
+  private final class Worker {
+    private float[] scratch = {};
+
+    /** Fields of a call's parts, then of each part its runs and the columns of its pages. */
+    private int[] run = {};
+
+    private int length;
+    private int mostRuns;
+
+    void score(Call call, int from, int to) {
+      int begin = from;
+      while (begin < to) {
+        int firstHead = headOf(begin);
+        int end = begin;
+        while (end < to && headOf(end) < firstHead + MOST_HEADS) {
+          end++;
+        }
+        pack(begin, end);
+        int stride = (mostRuns + 1) * RUN + LANES;
+        scratch = grown(scratch, call.scratch(stride));
+        boolean held =
+            scoreParts(
+                call.settings,
+                call.queries,
+                heads,
+                parts,
+                begin,
+                end,
+                firstHead,
+                headOf(end - 1) + 1 - firstHead,
+                run,
+                stride,
+                bits,
+                steps,
+                centres,
+                shares,
+                call.rotation.columns(),
+                call.tables.cosines(),
+                call.tables.sines(),
+                call.tables.parabolas(),
+                call.tables.shapes(),
+                results,
+                sums,
+                pageMasses,
+                scratch,
+                call.shape.scale(),
+                KeySketches.errorVariance(call.kind.planes(), call.shape.headSize()));
+        if (!held) {
+          throw new OutOfMemoryError("Java could not hand its arrays to the sketches' kernel");
+        }
+        begin = end;
+      }
+    }
+
+    private int headOf(int part) {
+      return parts[part * PART_FIELDS + PART_HEAD];
+    }
+
+    private void pack(int begin, int end) {
+      length = (end - begin) * RUN_FIELDS;
+      mostRuns = 0;
+      for (int part = begin; part < end; part++) {
+        int count = parts[part * PART_FIELDS + PART_PAGES];
+        KeySketches head = sketches[headOf(part)];
+        int most = length + count * (head.pageTokens() / RUN + 3);
+        if (run.length < most || run.length < (end - begin) * RUN_FIELDS) {
+          run = Arrays.copyOf(run, Math.max(most, 2 * run.length));
+        }
+        int runCount = listRuns(head, firstPlaces[part], count);
+        int fields = (part - begin) * RUN_FIELDS;
+        int visible = starts[headOf(part)] - head.asked(firstPlaces[part]) * head.pageTokens();
+        run[fields] = runCount;
+        run[fields + 1] = Math.max(0, visible) + run[length - count];
+        mostRuns = Math.max(mostRuns, runCount);
+      }
+    }
+
+    /** Appends the runs that the pages lie in, in order, and where in them the pages begin. */
+    private int listRuns(KeySketches head, int place, int count) {
+      int pageTokens = head.pageTokens();
+      int begin = length;
+      int columnsAt = begin + count * (pageTokens / RUN + 2);
+      int last = -1;
+      for (int i = 0; i < count; i++) {
+        int token = head.asked(place + i) * pageTokens;
+        int first = token / RUN;
+        int column = (last == first ? length - 1 - begin : length - begin) * RUN + token % RUN;
+        run[columnsAt + i] = column;
+        int end = (token + pageTokens - 1) / RUN;
+        for (int next = last == first ? first + 1 : first; next <= end; next++) {
+          run[length++] = next;
+        }
+        last = end;
+      }
+      check(head, last);
+      int runCount = length - begin;
+      System.arraycopy(run, columnsAt, run, length, count);
+      length += count;
+      return runCount;
+    }
+
+    /** The pages are in ascending order, so the last run is the highest. */
+    private void check(KeySketches head, int lastRun) {
+      Objects.checkFromIndexSize(lastRun * RUN, RUN, head.steps.length);
+      int blocks = lastRun * RUN / KeySketches.BLOCK_TOKENS + 1;
+      Objects.checkFromIndexSize(
+          0, blocks * head.words() * KeySketches.BLOCK_TOKENS, head.bits.length);
+    }
+  }
+
+  /**
+   * Scores the parts {@code [from, to)} and joins the parts of the heads that this completes.
+   *
+   * @param settings sizes, then the pairs of dimensions of the waves
+   * @param run fields of the call's parts, then their runs and columns
+   * @param stride from one query's scores to the next's
+   * @param results maxima and sums of weights by part and query
+   * @param sums by part, query and page
+   * @param pageMasses by page of the plan
+   * @return whether Java handed out the arrays
+   */
+  private static native boolean scoreParts(
+      int[] settings,
+      float[] queries,
+      int[] heads,
+      int[] parts,
+      int from,
+      int to,
+      int firstHead,
+      int headCount,
+      int[] run,
+      int stride,
+      int[][] bits,
+      short[][] steps,
+      float[] centres,
+      float[] shares,
+      float[] rotation,
+      float[] cosines,
+      float[] sines,
+      float[] parabolas,
+      int[] shapes,
+      float[] results,
+      float[] sums,
+      float[] pageMasses,
+      float[] scratch,
+      float scale,
+      float errorVariance);
+}

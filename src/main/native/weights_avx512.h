@@ -1,0 +1,110 @@
+// Tiles of quantised weights as QuantizedWeight.java lays them out: 32 output rows, blocks of 32 columns; a
+// tile's scales come first, then its quants, the two blocks of a pair alternating.
+
+#ifndef KVFREEZE_WEIGHTS_AVX512_H
+#define KVFREEZE_WEIGHTS_AVX512_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+enum { TILE_ROWS = 32, BLOCK_COLUMNS = 32, LINE_WORDS = 16 };
+
+// As NativeProducts.java numbers them: ScaleKind's, then the formats without quants.
+enum { HALF_PAIR = 0, HALF = 1, FLOAT_PAIR = 2, FLOAT_TWO_GROUPS = 3, BFLOAT16 = 4, FLOAT16 = 5, FLOAT32 = 6 };
+
+typedef struct {
+  const int32_t *words;
+  int kind;
+  int bits;
+  int zero_point;
+  int blocks;
+} Weight;
+
+// Scale and minimum of the 32 rows in one group of columns: value = quant * scale + minimum.
+typedef struct {
+  __m512 scale[2];
+  __m512 minimum[2];
+} Scales;
+
+INLINE int scale_words(const Weight *weight) {
+  return weight->kind == HALF_PAIR ? 32 : weight->kind == HALF ? 16 : 64;
+}
+
+INLINE int quant_words(const Weight *weight) { return weight->bits * TILE_ROWS; }
+
+INLINE int64_t tile_words(const Weight *weight) {
+  switch (weight->kind) {
+    case BFLOAT16:
+    case FLOAT16:
+      return (int64_t)weight->blocks * TILE_ROWS * BLOCK_COLUMNS / 2;
+    case FLOAT32:
+      return (int64_t)weight->blocks * TILE_ROWS * BLOCK_COLUMNS;
+    default:
+      return (int64_t)weight->blocks * (scale_words(weight) + quant_words(weight));
+  }
+}
+
+INLINE const int32_t *tile_of(const Weight *weight, int tile) { return weight->words + tile_words(weight) * tile; }
+
+INLINE const int32_t *scales_of(const Weight *weight, const int32_t *tile, int stored) {
+  return tile + stored * scale_words(weight);
+}
+
+// First word of a stored block's quants; its words of a row are quant_stride apart.
+INLINE const int32_t *quants_of(const Weight *weight, const int32_t *tile, int stored) {
+  return tile + weight->blocks * scale_words(weight) + stored / 2 * 2 * quant_words(weight) + stored % 2 * TILE_ROWS;
+}
+
+INLINE int quant_stride(const Weight *weight, int stored) {
+  return stored < weight->blocks / 2 * 2 ? 2 * TILE_ROWS : TILE_ROWS;
+}
+
+// Where a block lies among the stored blocks.
+INLINE int stored_block(int block, int blocks) {
+  const int half = (blocks + 1) / 2;
+  return block < half ? 2 * block : 2 * (block - half) + 1;
+}
+
+INLINE int block_of(int stored, int blocks) { return stored % 2 == 0 ? stored / 2 : (blocks + 1) / 2 + stored / 2; }
+
+INLINE __m512 halves_low(__m512i words) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(words)); }
+
+INLINE __m512 halves_high(__m512i words) { return halves_low(_mm512_srli_epi32(words, 16)); }
+
+INLINE Scales load_scales(const Weight *weight, const int32_t *at, int group) {
+  Scales s;
+  const __m512 zero = _mm512_set1_ps((float)-weight->zero_point);
+  switch (weight->kind) {
+    case HALF_PAIR:
+      for (int i = 0; i < 2; i++) {
+        const __m512i pair = _mm512_loadu_si512(at + 16 * i);
+        s.scale[i] = halves_low(pair);
+        s.minimum[i] = halves_high(pair);
+      }
+      break;
+    case HALF: {
+      const __m512i pair = _mm512_loadu_si512(at);
+      s.scale[0] = halves_low(pair);
+      s.scale[1] = halves_high(pair);
+      s.minimum[0] = _mm512_mul_ps(zero, s.scale[0]);
+      s.minimum[1] = _mm512_mul_ps(zero, s.scale[1]);
+      break;
+    }
+    case FLOAT_PAIR:
+      for (int i = 0; i < 2; i++) {
+        s.scale[i] = _mm512_loadu_ps((const float *)at + 16 * i);
+        s.minimum[i] = _mm512_loadu_ps((const float *)at + TILE_ROWS + 16 * i);
+      }
+      break;
+    default:
+      for (int i = 0; i < 2; i++) {
+        s.scale[i] = _mm512_loadu_ps((const float *)at + group * TILE_ROWS + 16 * i);
+        s.minimum[i] = _mm512_mul_ps(zero, s.scale[i]);
+      }
+  }
+  return s;
+}
+
+#endif
