@@ -5,6 +5,8 @@
 #include <jni.h>
 #include <stdint.h>
 
+#include "held_arrays.h"
+
 // As in NativeElementwise.java.
 enum { FORMAT_F32 = 0 };
 
@@ -34,28 +36,19 @@ static void rotate_head(float *x, const float *cosines, const float *sines, int 
 JNIEXPORT void JNICALL Java_dev_kvfreeze_device_cpu_NativeElementwise_rotateNeighbours0(
     JNIEnv *env, jclass owner, jfloatArray x_array, jint at, jint columns, jint head_size, jint rows,
     jfloatArray cosine_array, jfloatArray sine_array, jint table, jint pairs) {
-  float *x = (*env)->GetPrimitiveArrayCritical(env, x_array, 0);
-  float *cosines = (*env)->GetPrimitiveArrayCritical(env, cosine_array, 0);
-  float *sines = (*env)->GetPrimitiveArrayCritical(env, sine_array, 0);
-  if (x && cosines && sines) {
-    for (int row = 0; row < rows; row++) {
-      const float *c = cosines + table + (int64_t)row * pairs;
-      const float *s = sines + table + (int64_t)row * pairs;
-      float *values = x + at + (int64_t)row * columns;
-      for (int head = 0; head < columns; head += head_size) {
-        rotate_head(values + head, c, s, pairs);
-      }
+  HeldArrays held = {.env = env};
+  float *x = hold(&held, x_array);
+  const float *cosines = hold(&held, cosine_array);
+  const float *sines = hold(&held, sine_array);
+  for (int row = 0; row < rows && !held.failed; row++) {
+    const float *c = cosines + table + (int64_t)row * pairs;
+    const float *s = sines + table + (int64_t)row * pairs;
+    float *values = x + at + (int64_t)row * columns;
+    for (int head = 0; head < columns; head += head_size) {
+      rotate_head(values + head, c, s, pairs);
     }
   }
-  if (sines) {
-    (*env)->ReleasePrimitiveArrayCritical(env, sine_array, sines, JNI_ABORT);
-  }
-  if (cosines) {
-    (*env)->ReleasePrimitiveArrayCritical(env, cosine_array, cosines, JNI_ABORT);
-  }
-  if (x) {
-    (*env)->ReleasePrimitiveArrayCritical(env, x_array, x, 0);
-  }
+  release(&held);
 }
 
 // The 16 bits of the nearest bfloat16, ties to even, in the low halves; NaN stays NaN.
@@ -100,20 +93,13 @@ JNIEXPORT void JNICALL Java_dev_kvfreeze_device_cpu_NativeElementwise_writePage0
     JNIEnv *env, jclass owner, jfloatArray key_array, jint key_at, jint key_stride, jfloatArray value_array,
     jint value_at, jint value_stride, jint tokens, jintArray slab_array, jint slab_key_at, jint slab_value_at,
     jint words, jint page_tokens, jint format) {
-  float *keys = (*env)->GetPrimitiveArrayCritical(env, key_array, 0);
-  float *values = (*env)->GetPrimitiveArrayCritical(env, value_array, 0);
-  int32_t *slab = (*env)->GetPrimitiveArrayCritical(env, slab_array, 0);
-  if (keys && values && slab) {
+  HeldArrays held = {.env = env};
+  const float *keys = hold(&held, key_array);
+  const float *values = hold(&held, value_array);
+  int32_t *slab = hold(&held, slab_array);
+  if (!held.failed) {
     write_page(keys + key_at, key_stride, values + value_at, value_stride, tokens, words, page_tokens, format,
                slab + slab_key_at, slab + slab_value_at);
   }
-  if (slab) {
-    (*env)->ReleasePrimitiveArrayCritical(env, slab_array, slab, 0);
-  }
-  if (values) {
-    (*env)->ReleasePrimitiveArrayCritical(env, value_array, values, JNI_ABORT);
-  }
-  if (keys) {
-    (*env)->ReleasePrimitiveArrayCritical(env, key_array, keys, JNI_ABORT);
-  }
+  release(&held);
 }
