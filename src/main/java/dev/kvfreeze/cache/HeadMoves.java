@@ -1,5 +1,6 @@
 package dev.kvfreeze.cache;
 
+import dev.kvfreeze.device.HeadPages;
 import dev.kvfreeze.freeze.HeadView;
 import dev.kvfreeze.freeze.PageMover;
 import dev.kvfreeze.freeze.PageQuestions;
@@ -9,22 +10,22 @@ final class HeadMoves implements HeadView, PageMover, PageQuestions {
   private final SequenceCache owner;
   private final KvCache cache;
   private final int pageTokens;
+
+  /** log2 of the page's tokens where that is whole, or -1: pages are looked up by the thousand. */
+  private final int pageShift;
+
   private HeadTable table;
-  private int activeTokens;
 
   HeadMoves(SequenceCache owner, KvCache cache) {
     this.owner = owner;
     this.cache = cache;
     this.pageTokens = cache.pageTokens;
+    this.pageShift =
+        Integer.bitCount(pageTokens) == 1 ? Integer.numberOfTrailingZeros(pageTokens) : -1;
   }
 
   void look(HeadTable next) {
     table = next;
-    int activePages = next.pages.count;
-    activeTokens =
-        activePages == 0
-            ? 0
-            : (activePages - 1) * pageTokens + next.pages.tokenCounts[activePages - 1];
   }
 
   @Override
@@ -59,7 +60,11 @@ final class HeadMoves implements HeadView, PageMover, PageQuestions {
 
   @Override
   public int activeTokens() {
-    return activeTokens;
+    // The list is rebuilt only after the policy has looked.
+    HeadPages pages = table.pages;
+    return pages.count == 0
+        ? 0
+        : (pages.count - 1) * pageTokens + pages.tokenCounts[pages.count - 1];
   }
 
   @Override
@@ -69,7 +74,8 @@ final class HeadMoves implements HeadView, PageMover, PageQuestions {
 
   @Override
   public int listedPage(int index) {
-    return table.pages.firstPositions[index] / pageTokens;
+    int position = table.pages.firstPositions[index];
+    return pageShift >= 0 ? position >> pageShift : position / pageTokens;
   }
 
   @Override

@@ -68,7 +68,7 @@ final class PassingPages {
       }
       table.relist(pageTokens, owner.length);
     }
-    owner.notePeak();
+    owner.counts.notePeak(owner.pageCount(), summaryBytes());
   }
 
   /**
@@ -100,7 +100,7 @@ final class PassingPages {
 
   private void endPrefetch() {
     cache.memory.sendMoves();
-    owner.notePeak();
+    owner.counts.notePeak(owner.pageCount(), summaryBytes());
   }
 
   private void bringIn(HeadTable table, int page, int slot) {

@@ -213,7 +213,9 @@ public final class SequenceCache implements AutoCloseable {
     if (!mayFreeze) {
       return;
     }
-    notePeak();
+    // Passes make sketches, policies do not.
+    long summaryBytes = passing.summaryBytes();
+    counts.notePeak(pageCount(), summaryBytes);
     if (passing.active) {
       passing.end();
     } else {
@@ -233,7 +235,7 @@ public final class SequenceCache implements AutoCloseable {
       tables[i].relist(pageTokens, length);
     }
     cache.memory.sendMoves();
-    notePeak();
+    counts.notePeak(pageCount(), summaryBytes);
   }
 
   /**
@@ -257,10 +259,6 @@ public final class SequenceCache implements AutoCloseable {
       policy.recover(i, level, moves, moves);
       tables[i].relist(pageTokens, length);
     }
-  }
-
-  void notePeak() {
-    counts.notePeak(pageCount(), passing.summaryBytes());
   }
 
   private void backUpFilled() {

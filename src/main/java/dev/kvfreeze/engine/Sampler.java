@@ -15,12 +15,16 @@ final class Sampler {
   /** A token whose logit is this many temperatures below the largest (e^-40) is never drawn. */
   private static final double NEGLIGIBLE = 40;
 
+  /** Tokens whose probabilities are summed before one of them is looked for. */
+  private static final int RUN = 512;
+
   private final String id;
   private final SamplingOptions options;
   private final SplittableRandom random;
   private final CandidateList candidates = new CandidateList();
   private final BitSet penalised = new BitSet();
   private final int[] recent;
+  private double[] runMasses = {};
   private int recentCount;
   private int recentNext;
 
@@ -62,10 +66,7 @@ final class Sampler {
     if (!needsLogits()) {
       return statistics.argmax();
     }
-    if (penalises()) {
-      penalise(logits);
-    }
-    int best = argmax(logits);
+    int best = penalises() ? penalisedArgmax(logits, statistics.argmax()) : statistics.argmax();
     if (!Float.isFinite(logits[best])) {
       throw notADistribution(logits[best]);
     }
@@ -96,7 +97,8 @@ final class Sampler {
     }
   }
 
-  private void penalise(float[] logits) {
+  /** Penalises the recent tokens; the largest logit afterwards, the first of equal ones. */
+  private int penalisedArgmax(float[] logits, int argmaxBefore) {
     float penalty = options.repetitionPenalty();
     for (int i = 0; i < recentCount; i++) {
       int token = recent[i];
@@ -105,9 +107,16 @@ final class Sampler {
         logits[token] = logits[token] > 0 ? logits[token] / penalty : logits[token] * penalty;
       }
     }
+    int best = penalised.get(argmaxBefore) ? argmax(logits) : argmaxBefore;
     for (int i = 0; i < recentCount; i++) {
-      penalised.clear(recent[i]);
+      int token = recent[i];
+      penalised.clear(token);
+      // Of all others the best is known; a penalty below 1 is a reward.
+      if (logits[token] > logits[best] || (logits[token] == logits[best] && token < best)) {
+        best = token;
+      }
     }
+    return best;
   }
 
   private static int argmax(float[] logits) {
@@ -140,13 +149,32 @@ final class Sampler {
     return candidates.token(kept - 1);
   }
 
-  /** Draws from all tokens at least {@code minP} times as probable as the best. */
+  /**
+   * Draws from all tokens at least {@code minP} times as probable as the best. The vocabulary is
+   * gone through once by runs of tokens, whose sums are kept, and then only the run that holds the
+   * token drawn.
+   */
   private int drawFrom(float[] logits, float max) {
     double least = Math.min(max, Math.max(leastLogit(max), minPLogit(max)));
-    double mass = mass(logits, max, least);
+    int runs = (logits.length + RUN - 1) / RUN;
+    if (runMasses.length < runs) {
+      runMasses = new double[runs];
+    }
+    double mass = 0;
+    int lastRun = 0;
+    for (int run = 0; run < runs; run++) {
+      runMasses[run] =
+          mass(logits, run * RUN, Math.min(logits.length, (run + 1) * RUN), max, least);
+      mass += runMasses[run];
+      lastRun = runMasses[run] > 0 ? run : lastRun;
+    }
     double at = random.nextDouble() * mass;
+    int run = 0;
+    while (run < lastRun && at >= runMasses[run]) {
+      at -= runMasses[run++];
+    }
     int last = -1;
-    for (int token = 0; token < logits.length; token++) {
+    for (int token = run * RUN; token < Math.min(logits.length, (run + 1) * RUN); token++) {
       if (logits[token] >= least) {
         last = token;
         at -= weight(logits[token], max);
@@ -173,11 +201,11 @@ final class Sampler {
         : Double.NEGATIVE_INFINITY;
   }
 
-  private double mass(float[] logits, float max, double least) {
+  private double mass(float[] logits, int from, int to, float max, double least) {
     double mass = 0;
-    for (float logit : logits) {
-      if (logit >= least) {
-        mass += weight(logit, max);
+    for (int token = from; token < to; token++) {
+      if (logits[token] >= least) {
+        mass += weight(logits[token], max);
       }
     }
     return mass;
@@ -199,7 +227,7 @@ final class Sampler {
    */
   private int topP(float[] logits, float max) {
     double least = leastLogit(max);
-    double mass = mass(logits, max, least);
+    double mass = mass(logits, 0, logits.length, max, least);
     double reach = 5 * (double) options.temperature();
     while (max - reach > least) {
       candidates.takeAtLeast(logits, max - reach);

@@ -12,19 +12,25 @@ final class MassHistogram {
 
   private final int[] counts = new int[1 << (31 - SHIFT)];
 
+  /** No bucket above it has counts; shares of attention fill half of them at most. */
+  private int highest;
+
   void clear() {
-    Arrays.fill(counts, 0);
+    Arrays.fill(counts, 0, highest + 1, 0);
+    highest = 0;
   }
 
   /** Counts one of at least 0. */
   void add(float importance) {
-    counts[Float.floatToRawIntBits(importance) >>> SHIFT]++;
+    int bucket = Float.floatToRawIntBits(importance) >>> SHIFT;
+    counts[bucket]++;
+    highest = Math.max(highest, bucket);
   }
 
   /** The least level at and above which at most {@code most} of those counted lie. */
   float levelOfTop(long most) {
     long above = 0;
-    for (int bucket = counts.length - 1; bucket >= 0; bucket--) {
+    for (int bucket = highest; bucket >= 0; bucket--) {
       above += counts[bucket];
       if (above > most) {
         return Float.intBitsToFloat((bucket + 1) << SHIFT);

@@ -2,6 +2,7 @@ package dev.kvfreeze.device.cpu;
 
 import dev.kvfreeze.device.Activations;
 import dev.kvfreeze.device.AttentionSegment;
+import dev.kvfreeze.device.BlockInput;
 import dev.kvfreeze.device.Device;
 import dev.kvfreeze.device.DeviceInfo;
 import dev.kvfreeze.device.LogitStatistics;
@@ -41,7 +42,8 @@ public final class CpuDevice implements Device {
     this.watch = new KernelWatch(provider, pool, keptChecks);
     this.products = new MatrixProducts(pool, provider.matmul(), provider.nativeLevel());
     this.attention = new PagedAttention(pool, provider.attention(), attentionLevel(provider));
-    this.elementwise = new ElementwiseOperations(pool, provider.elementwise());
+    this.elementwise =
+        new ElementwiseOperations(pool, provider.elementwise(), provider.nativeLevel());
     this.sketchMaker = new SketchMaker(pool, provider.attention());
     this.sketchScores =
         new SketchScores(pool, provider.attention(), provider.sketches(), provider.nativeLevel());
@@ -129,6 +131,22 @@ public final class CpuDevice implements Device {
   @Override
   public void rmsNorm(Activations x, int rows, Weight gain, float epsilon, Activations out) {
     elementwise.rmsNorm(CpuActivations.of(x), rows, vector(gain), epsilon, CpuActivations.of(out));
+  }
+
+  @Override
+  public void addNorm(BlockInput input, int rows) {
+    if (input.addend() == null) {
+      rmsNorm(input.residual(), rows, input.norm(), input.epsilon(), input.normed());
+      return;
+    }
+    elementwise.addNorm(
+        CpuActivations.of(input.residual()),
+        CpuActivations.of(input.addend()),
+        input.addendNorm() == null ? null : vector(input.addendNorm()),
+        rows,
+        vector(input.norm()),
+        input.epsilon(),
+        CpuActivations.of(input.normed()));
   }
 
   @Override

@@ -18,11 +18,18 @@ final class ElementwiseOperations {
 
   private final WorkerPool pool;
   private final ElementwiseKernels kernels;
+  private final boolean natively;
   private final List<RopeTable> ropeTables = new ArrayList<>();
 
+  /** With these kernels alone, none in native code. */
   ElementwiseOperations(WorkerPool pool, ElementwiseKernels kernels) {
+    this(pool, kernels, NativeLevel.NONE);
+  }
+
+  ElementwiseOperations(WorkerPool pool, ElementwiseKernels kernels, NativeLevel level) {
     this.pool = pool;
     this.kernels = kernels;
+    this.natively = level.compareTo(NativeLevel.AVX512) >= 0;
   }
 
   /** See {@link dev.kvfreeze.device.Device#rmsNorm}. */
@@ -36,6 +43,43 @@ final class ElementwiseOperations {
           for (int r = from; r < to; r++) {
             int outAt = r * out.columns();
             kernels.rmsNorm(x.values(), r * columns, columns, gain, epsilon, out.values(), outAt);
+          }
+        });
+  }
+
+  /**
+   * See {@link dev.kvfreeze.device.Device#addNorm}; row by row, so that the sum is still in the
+   * first cache when it is normed.
+   *
+   * @param addendNorm or null
+   */
+  void addNorm(
+      CpuActivations residual,
+      CpuActivations addend,
+      float[] addendNorm,
+      int rows,
+      float[] norm,
+      float epsilon,
+      CpuActivations normed) {
+    int columns = residual.columns();
+    checkLength("the rows added", addend.columns(), columns);
+    checkLength("the normed rows", normed.columns(), columns);
+    checkLength("the norm's gain", norm.length, columns);
+    if (addendNorm != null) {
+      checkLength("the addend's norm's gain", addendNorm.length, columns);
+    }
+    float[] sum = residual.values();
+    float[] added = addend.values();
+    overRows(
+        rows,
+        columns,
+        (worker, from, to) -> {
+          for (int at = from * columns; at < to * columns; at += columns) {
+            if (addendNorm != null) {
+              kernels.rmsNorm(added, at, columns, addendNorm, epsilon, added, at);
+            }
+            kernels.add(sum, at, added, at, columns);
+            kernels.rmsNorm(sum, at, columns, norm, epsilon, normed.values(), at);
           }
         });
   }
@@ -117,6 +161,10 @@ final class ElementwiseOperations {
     }
     table.prepare(positions, rows);
     int columns = x.columns();
+    if (natively && rope.pairing() == Rope.Pairing.INTERLEAVED) {
+      rotateNatively(x, rows, headSize, table);
+      return;
+    }
     overRows(
         rows,
         columns,
@@ -127,6 +175,25 @@ final class ElementwiseOperations {
             }
           }
         });
+  }
+
+  private void rotateNatively(CpuActivations x, int rows, int headSize, RopeTable table) {
+    int columns = x.columns();
+    int pairs = table.pairs();
+    overRows(
+        rows,
+        columns,
+        (worker, from, to) ->
+            NativeElementwise.rotateNeighbours(
+                x.values(),
+                from * columns,
+                columns,
+                headSize,
+                to - from,
+                table.cosines(),
+                table.sines(),
+                from * pairs,
+                pairs));
   }
 
   private void rotate(float[] x, int at, RopeTable table, int row, Rope.Pairing pairing) {

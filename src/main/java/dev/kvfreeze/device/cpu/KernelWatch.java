@@ -24,10 +24,13 @@ final class KernelWatch {
   /** The same between two steps, where nearly all are compiled. */
   private static final long CONFIRM_MILLIS = 300;
 
-  /** Decode products until all kernels must be compiled, some hundred steps of a small model. */
-  private static final int WARM_PRODUCTS = 40_000;
+  /** Decode products until kernels are compiled as a rule, a hundred steps of a small model. */
+  static final int WARM_PRODUCTS = 15_000;
 
-  private static final int WINDOW_PRODUCTS = 10_000;
+  /** From a first window that was bad to the next: by then all kernels must be compiled. */
+  static final int PRODUCTS_TO_SECOND_LOOK = 25_000;
+
+  static final int WINDOW_PRODUCTS = 10_000;
   private static final int PRODUCTS_BETWEEN_WINDOWS = 200_000;
 
   /**
@@ -54,6 +57,7 @@ final class KernelWatch {
   private int sketchPlanes;
   private int untilWindow = WARM_PRODUCTS;
   private int leftInWindow;
+  private boolean first = true;
   private long bytesBefore;
   private volatile String verdict;
 
@@ -141,13 +145,26 @@ final class KernelWatch {
   void decodeProduct() {
     if (leftInWindow > 0) {
       if (--leftInWindow == 0) {
-        judge((allocatedBytes() - bytesBefore) / WINDOW_PRODUCTS);
-        untilWindow = PRODUCTS_BETWEEN_WINDOWS;
+        closeWindow((allocatedBytes() - bytesBefore) / WINDOW_PRODUCTS);
       }
     } else if (--untilWindow == 0) {
       bytesBefore = allocatedBytes();
       leftInWindow = WINDOW_PRODUCTS;
     }
+  }
+
+  private void closeWindow(long bytesPerProduct) {
+    // A busy machine may not have compiled all by the first window.
+    boolean tooEarly = first && bytesPerProduct > allowedBytes();
+    first = false;
+    untilWindow = tooEarly ? PRODUCTS_TO_SECOND_LOOK : PRODUCTS_BETWEEN_WINDOWS;
+    if (!tooEarly) {
+      judge(bytesPerProduct);
+    }
+  }
+
+  private long allowedBytes() {
+    return pool.threads() > 1 ? ALLOWED_BYTES_PER_PRODUCT : ALLOWED_BYTES_ALONE;
   }
 
   private long allocatedBytes() {
@@ -160,8 +177,7 @@ final class KernelWatch {
     if (!vectors() || spec == null) {
       return;
     }
-    long allowed = pool.threads() > 1 ? ALLOWED_BYTES_PER_PRODUCT : ALLOWED_BYTES_ALONE;
-    if (bytesPerProduct <= allowed) {
+    if (bytesPerProduct <= allowedBytes()) {
       // Decode steps do not show the kernels of prefill; all are compiled by now.
       if (kept != null && !verdict.equals("good") && boxed(CONFIRM_MILLIS).isEmpty()) {
         kept.keep(checked());

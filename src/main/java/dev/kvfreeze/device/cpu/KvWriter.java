@@ -12,10 +12,15 @@ final class KvWriter {
   /** Values below which a parallel region costs more than it gains. */
   private static final int PARALLEL_VALUES = 1 << 15;
 
-  private final WorkerPool pool;
+  /** Neighbouring tokens from which on a call of native code pays. */
+  private static final int NATIVE_TOKENS = 3;
 
-  KvWriter(WorkerPool pool) {
+  private final WorkerPool pool;
+  private final boolean natively;
+
+  KvWriter(WorkerPool pool, NativeLevel level) {
     this.pool = pool;
+    this.natively = level.compareTo(NativeLevel.AVX512) >= 0;
   }
 
   /** See {@link dev.kvfreeze.device.Device#writeKv}. */
@@ -42,7 +47,7 @@ final class KvWriter {
         });
   }
 
-  private static void writeHead(
+  private void writeHead(
       CpuActivations keys,
       CpuActivations values,
       CpuPageMemory memory,
@@ -54,23 +59,58 @@ final class KvWriter {
     HeadPages pages = segment.heads()[head];
     PageLayout layout = memory.layout();
     int page = pageOf(pages, segment.firstPosition(), head);
-    for (int r = 0; r < segment.rowCount(); r++) {
+    for (int r = 0; r < segment.rowCount(); ) {
       int position = segment.firstPosition() + r;
       while (position >= pages.firstPositions[page] + pages.tokenCounts[page]) {
         page = following(pages, page, position, head);
       }
       int token = position - pages.firstPositions[page];
+      int tokens = Math.min(segment.rowCount() - r, pages.tokenCounts[page] - token);
+      int slot = pages.slots[page];
       int row = segment.firstRow() + r;
-      int[] slab = memory.slab(pages.slots[page]);
-      int offset = memory.offset(pages.slots[page]);
       int column = head * layout.headSize();
-      float[] key = keys.values();
-      float[] value = values.values();
-      int keyAt = row * keys.columns() + column;
-      int valueAt = row * values.columns() + column;
-      int words = layout.wordsPerToken();
-      encode(key, keyAt, layout, slab, offset + token, layout.pageTokens());
-      encode(value, valueAt, layout, slab, offset + layout.valueOffset() + token * words, 1);
+      writePage(
+          keys, values, row, column, tokens, memory.slab(slot), memory.offset(slot), layout, token);
+      r += tokens;
+    }
+  }
+
+  private void writePage(
+      CpuActivations keys,
+      CpuActivations values,
+      int firstRow,
+      int column,
+      int tokens,
+      int[] slab,
+      int offset,
+      PageLayout layout,
+      int firstToken) {
+    int keyAt = firstRow * keys.columns() + column;
+    int valueAt = firstRow * values.columns() + column;
+    float[] key = keys.values();
+    float[] value = values.values();
+    if (natively && tokens >= NATIVE_TOKENS) {
+      NativeElementwise.writePage(
+          key,
+          keyAt,
+          keys.columns(),
+          value,
+          valueAt,
+          values.columns(),
+          tokens,
+          layout,
+          slab,
+          offset,
+          firstToken);
+      return;
+    }
+    int words = layout.wordsPerToken();
+    for (int i = 0; i < tokens; i++) {
+      int token = firstToken + i;
+      int keysAt = offset + token;
+      int valuesAt = offset + layout.valueOffset() + token * words;
+      encode(key, keyAt + i * keys.columns(), layout, slab, keysAt, layout.pageTokens());
+      encode(value, valueAt + i * values.columns(), layout, slab, valuesAt, 1);
     }
   }
 

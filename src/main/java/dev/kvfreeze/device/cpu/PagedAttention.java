@@ -17,7 +17,7 @@ final class PagedAttention {
   }
 
   PagedAttention(WorkerPool pool, AttentionKernels kernels, NativeLevel level) {
-    writer = new KvWriter(pool);
+    writer = new KvWriter(pool, level);
     decode = new DecodeAttention(pool, kernels, level);
     prefill = new PrefillAttention(pool, kernels, level);
   }

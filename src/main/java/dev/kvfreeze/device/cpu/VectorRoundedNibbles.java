@@ -44,74 +44,47 @@ final class VectorRoundedNibbles {
       int[] words, int at, int blocks, int[] pairs, int pairsAt, int[] dots, int dotsAt) {
     ShortVector mask = ShortVector.broadcast(SHORTS, MASK);
     IntVector none = IntVector.zero(INTS);
-    for (int pair = 0; pair < blocks / 2; pair++) {
-      ShortVector sumA0 = ShortVector.zero(SHORTS);
-      ShortVector sumA1 = ShortVector.zero(SHORTS);
-      ShortVector sumB0 = ShortVector.zero(SHORTS);
-      ShortVector sumB1 = ShortVector.zero(SHORTS);
+    // One block at a time: with the four sums of a pair the method is too long to be inlined to its
+    // end, and its last vectors are boxed by JDK 17 in some runs.
+    for (int block = 0; block < blocks / 2 * 2; block++) {
+      ShortVector sum0 = ShortVector.zero(SHORTS);
+      ShortVector sum1 = ShortVector.zero(SHORTS);
       for (int w = 0; w < WORDS; w++) {
-        int from = at + pair * PAIR_WORDS + w * 2 * TILE_ROWS;
-        IntVector wordsA0 = IntVector.fromArray(INTS, words, from);
-        IntVector wordsA1 = IntVector.fromArray(INTS, words, from + LANES);
-        IntVector wordsB0 = IntVector.fromArray(INTS, words, from + TILE_ROWS);
-        IntVector wordsB1 = IntVector.fromArray(INTS, words, from + TILE_ROWS + LANES);
-        int x = pairsAt + pair * 2 * BLOCK_PAIRS + w * 4;
+        int from = at + block / 2 * PAIR_WORDS + (2 * w + block % 2) * TILE_ROWS;
+        IntVector words0 = IntVector.fromArray(INTS, words, from);
+        IntVector words1 = IntVector.fromArray(INTS, words, from + LANES);
+        int x = pairsAt + block * BLOCK_PAIRS + w * 4;
         // Reinterpreted vectors only as arguments, and the words shifted once a turn: anything
         // else is boxed by JDK 17 in some runs.
         for (int i = 0; i < 4; i++) {
-          IntVector xA = IntVector.broadcast(INTS, pairs[x + i]);
-          IntVector xB = IntVector.broadcast(INTS, pairs[x + BLOCK_PAIRS + i]);
-          sumA0 =
-              sumA0.lanewise(
+          IntVector column = IntVector.broadcast(INTS, pairs[x + i]);
+          sum0 =
+              sum0.lanewise(
                   ADD,
-                  mask.lanewise(AND, wordsA0.reinterpretAsShorts())
-                      .lanewise(MUL, xA.reinterpretAsShorts()));
-          sumA1 =
-              sumA1.lanewise(
+                  mask.lanewise(AND, words0.reinterpretAsShorts())
+                      .lanewise(MUL, column.reinterpretAsShorts()));
+          sum1 =
+              sum1.lanewise(
                   ADD,
-                  mask.lanewise(AND, wordsA1.reinterpretAsShorts())
-                      .lanewise(MUL, xA.reinterpretAsShorts()));
-          sumB0 =
-              sumB0.lanewise(
-                  ADD,
-                  mask.lanewise(AND, wordsB0.reinterpretAsShorts())
-                      .lanewise(MUL, xB.reinterpretAsShorts()));
-          sumB1 =
-              sumB1.lanewise(
-                  ADD,
-                  mask.lanewise(AND, wordsB1.reinterpretAsShorts())
-                      .lanewise(MUL, xB.reinterpretAsShorts()));
-          wordsA0 = wordsA0.lanewise(LSHR, BITS);
-          wordsA1 = wordsA1.lanewise(LSHR, BITS);
-          wordsB0 = wordsB0.lanewise(LSHR, BITS);
-          wordsB1 = wordsB1.lanewise(LSHR, BITS);
+                  mask.lanewise(AND, words1.reinterpretAsShorts())
+                      .lanewise(MUL, column.reinterpretAsShorts()));
+          words0 = words0.lanewise(LSHR, BITS);
+          words1 = words1.lanewise(LSHR, BITS);
         }
       }
-      IntVector halvesA0 = none.lanewise(OR, sumA0.reinterpretAsInts());
-      IntVector halvesA1 = none.lanewise(OR, sumA1.reinterpretAsInts());
-      IntVector halvesB0 = none.lanewise(OR, sumB0.reinterpretAsInts());
-      IntVector halvesB1 = none.lanewise(OR, sumB1.reinterpretAsInts());
-      int to = dotsAt + pair * 2 * TILE_ROWS;
-      halvesA0
+      IntVector halves0 = none.lanewise(OR, sum0.reinterpretAsInts());
+      IntVector halves1 = none.lanewise(OR, sum1.reinterpretAsInts());
+      int to = dotsAt + block * TILE_ROWS;
+      halves0
           .lanewise(LSHL, 16)
           .lanewise(ASHR, 16)
-          .lanewise(ADD, halvesA0.lanewise(ASHR, 16))
+          .lanewise(ADD, halves0.lanewise(ASHR, 16))
           .intoArray(dots, to);
-      halvesA1
+      halves1
           .lanewise(LSHL, 16)
           .lanewise(ASHR, 16)
-          .lanewise(ADD, halvesA1.lanewise(ASHR, 16))
+          .lanewise(ADD, halves1.lanewise(ASHR, 16))
           .intoArray(dots, to + LANES);
-      halvesB0
-          .lanewise(LSHL, 16)
-          .lanewise(ASHR, 16)
-          .lanewise(ADD, halvesB0.lanewise(ASHR, 16))
-          .intoArray(dots, to + TILE_ROWS);
-      halvesB1
-          .lanewise(LSHL, 16)
-          .lanewise(ASHR, 16)
-          .lanewise(ADD, halvesB1.lanewise(ASHR, 16))
-          .intoArray(dots, to + TILE_ROWS + LANES);
     }
   }
 

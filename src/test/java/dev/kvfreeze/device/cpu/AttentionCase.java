@@ -75,7 +75,7 @@ final class AttentionCase {
         everything[h] = s.everyPage[h];
       }
       all.add(new AttentionSegment(0, s.context, 0, everything));
-      new KvWriter(pool)
+      new KvWriter(pool, NativeLevel.NONE)
           .write(
               new CpuActivations(s.context, columns, s.keys),
               new CpuActivations(s.context, columns, s.values),

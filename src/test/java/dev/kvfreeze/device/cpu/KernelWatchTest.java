@@ -37,6 +37,8 @@ class KernelWatchTest {
           new ModelSpec.Features(false, false, false, true));
   private static final PageLayout LAYOUT = new PageLayout(64, 16, KvFormat.BF16);
 
+  private volatile float[] blackHole;
+
   @Test
   void theStartIsGoodOrNamesWhatIsNotCompiledYet() {
     try (WorkerPool pool = new WorkerPool(1)) {
@@ -85,6 +87,37 @@ class KernelWatchTest {
       assertThat(started(pool, kept).verdict()).startsWith("good when checked on 20");
       second.judge(1_000_000);
       assertThat(started(pool, kept).verdict()).doesNotContain("when checked");
+    }
+  }
+
+  @Test
+  void aFirstWindowThatAllocatesIsForgivenOnce() {
+    try (WorkerPool pool = new WorkerPool(1)) {
+      KernelWatch watch = started(pool, null);
+      String atFirst = watch.verdict();
+      assertThat(atFirst).startsWith("good");
+      allocatingProducts(watch, KernelWatch.WARM_PRODUCTS + KernelWatch.WINDOW_PRODUCTS);
+      assertThat(watch.verdict()).isEqualTo(atFirst);
+      allocatingProducts(watch, KernelWatch.PRODUCTS_TO_SECOND_LOOK + KernelWatch.WINDOW_PRODUCTS);
+      assertThat(watch.verdict()).startsWith("compiled badly: decode allocates");
+    }
+  }
+
+  @Test
+  void aShortJobOfGoodStepsIsGood() {
+    try (WorkerPool pool = new WorkerPool(1)) {
+      KernelWatch watch = started(pool, null);
+      for (int i = 0; i < KernelWatch.WARM_PRODUCTS + KernelWatch.WINDOW_PRODUCTS; i++) {
+        watch.decodeProduct();
+      }
+      assertThat(watch.verdict()).isEqualTo("good");
+    }
+  }
+
+  private void allocatingProducts(KernelWatch watch, int products) {
+    for (int i = 0; i < products; i++) {
+      blackHole = new float[10_000];
+      watch.decodeProduct();
     }
   }
 

@@ -40,7 +40,7 @@ class KvWriterTest {
       // Rows 1 and 2 are positions 6 and 7: tokens 2 and 3 of the page that begins at 4.
       HeadPages[] heads = {page(3, 4, 4), page(1, 4, 4)};
       try (WorkerPool pool = new WorkerPool(1)) {
-        new KvWriter(pool)
+        new KvWriter(pool, NativeLevel.NONE)
             .write(keys, values, shape, memory, List.of(new AttentionSegment(1, 2, 6, heads)));
       }
       int words = layout.wordsPerToken();
@@ -68,7 +68,7 @@ class KvWriterTest {
     memory.ensure(4);
     CpuActivations rows = random(9, 6, 1);
     try (WorkerPool pool = new WorkerPool(1)) {
-      KvWriter writer = new KvWriter(pool);
+      KvWriter writer = new KvWriter(pool, NativeLevel.NONE);
       for (int[] span : new int[][] {{3, 1}, {8, 1}, {6, 9}}) {
         HeadPages[] heads = {page(0, 4, 4)};
         List<AttentionSegment> segments = List.of(new AttentionSegment(0, span[1], span[0], heads));
