@@ -2,6 +2,7 @@ package dev.kvfreeze.engine;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.withinPercentage;
+import static org.assertj.core.api.Assumptions.assumeThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import dev.kvfreeze.cache.SequenceCache;
@@ -13,6 +14,7 @@ import dev.kvfreeze.freeze.FreezePolicies;
 import dev.kvfreeze.freeze.PolicyOptions;
 import dev.kvfreeze.freeze.StepKind;
 import dev.kvfreeze.model.LanguageModel;
+import java.util.Arrays;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -101,6 +103,26 @@ class ReferenceAgreementTest {
       double perplexity = harness.decodePerplexity(reference.tokens("perplexity"));
       assertThat(perplexity)
           .isCloseTo(reference.exact().get("perplexity").doubleValue(), withinPercentage(0.5));
+    }
+  }
+
+  /** What a machine without the native kernels computes, on any machine. */
+  @ParameterizedTest
+  @ValueSource(strings = {"vector", "native"})
+  void theVectorAndTheNativeKernelsAgreeWithTheExactOnes(String provider) {
+    assumeThat(provider.equals("native") && !KernelProviders.hasNative()).isFalse();
+    ReferenceData reference = ReferenceData.of(ReferenceData.SMOLLM2);
+    int[] tokens = Arrays.copyOf(reference.tokens("perplexity"), 200);
+    double exact;
+    try (LanguageModel model = open(ReferenceData.SMOLLM2);
+        ForwardHarness harness = exact(model)) {
+      exact = harness.perplexity(tokens);
+    }
+    try (LanguageModel model = open(ReferenceData.SMOLLM2);
+        ForwardHarness harness =
+            KernelProviders.with(provider, () -> new ForwardHarness(model, KvFormat.BF16, 16))) {
+      assertThat(harness.perplexity(tokens)).isCloseTo(exact, withinPercentage(0.5));
+      assertThat(harness.decodePerplexity(tokens)).isCloseTo(exact, withinPercentage(0.5));
     }
   }
 
