@@ -58,3 +58,15 @@ static int detect(void) {
 JNIEXPORT jint JNICALL Java_dev_kvfreeze_device_cpu_NativeLibrary_features(JNIEnv *env, jclass owner) {
   return detect();
 }
+
+// Several threads write into one array at a time: a JVM that gives copies, and writes them back, would lose some.
+JNIEXPORT jboolean JNICALL Java_dev_kvfreeze_device_cpu_NativeLibrary_holdsArraysThemselves(JNIEnv *env, jclass owner,
+                                                                                           jintArray array) {
+  jboolean copy = JNI_TRUE;
+  void *elements = (*env)->GetPrimitiveArrayCritical(env, array, &copy);
+  if (!elements) {
+    return JNI_FALSE;
+  }
+  (*env)->ReleasePrimitiveArrayCritical(env, array, elements, JNI_ABORT);
+  return !copy;
+}

@@ -4,6 +4,8 @@
 #define KVFREEZE_SOFTMAX_AVX512_H
 
 #include <immintrin.h>
+#include <math.h>
+#include <stddef.h>
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -34,6 +36,26 @@ INLINE __m512 exp_negative(__m512 x, __m512 atLimit) {
 
 INLINE __m512 exp_at_limit(void) {
   return exp_held(_mm512_set1_ps(-EXP_LIMIT));
+}
+
+INLINE __mmask16 first_lanes(int count) {
+  return _cvtu32_mask16(count >= 16 ? 0xffff : (1u << count) - 1);
+}
+
+// No weight for the scores [from, to).
+static inline void hide(float *scores, int from, int to) {
+  for (int t = from; t < to; t++) {
+    scores[t] = -INFINITY;
+  }
+}
+
+// Weights of up to 16 parts of a softmax: exp(maximum of the part - maximum of all).
+static inline void part_weights(const float *maxima, size_t stride, int count, float max, __m512 atLimit,
+                                float *weights) {
+  for (int i = 0; i < 16; i++) {
+    weights[i] = i < count ? maxima[i * stride] : -INFINITY;
+  }
+  _mm512_storeu_ps(weights, exp_negative(_mm512_sub_ps(_mm512_loadu_ps(weights), _mm512_set1_ps(max)), atLimit));
 }
 
 #endif

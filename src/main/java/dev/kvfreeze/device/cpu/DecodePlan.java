@@ -19,7 +19,7 @@ final class DecodePlan {
 
   private static final int SHORT_TOKENS = 1024;
 
-  // Fields of a head, as in decode_attention_avx512.c.
+  // Fields of a head, as in decode_call.h.
   static final int HEAD_FIRST_PART = 0;
   static final int HEAD_PARTS = 1;
   static final int HEAD_QUERIES_AT = 2;

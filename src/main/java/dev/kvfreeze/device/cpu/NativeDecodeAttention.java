@@ -31,7 +31,7 @@ final class NativeDecodeAttention {
 
   private static final int LANES = 16;
 
-  // Fields of a part and of a page in a call's array, as in decode_attention_avx512.c.
+  // Fields of a part and of a page in a call's array, as in decode_call.h.
   private static final int RUN_FIELDS = 3;
   private static final int PAGE_FIELDS = 3;
 

@@ -66,6 +66,9 @@ final class NativeLibrary {
     if ((features & FEATURE_AVX512) == 0) {
       return none("this processor has no AVX-512 with VNNI");
     }
+    if (!holdsArraysThemselves(new int[1024])) {
+      return none("this JVM copies arrays for native code; use HotSpot (OpenJDK)");
+    }
     boolean amx = (features & FEATURE_AMX) != 0;
     return new NativeLibrary(amx ? NativeLevel.AMX : NativeLevel.AVX512, "");
   }
@@ -84,6 +87,9 @@ final class NativeLibrary {
       file.toFile().deleteOnExit();
     }
   }
+
+  /** Whether the JVM holds an array itself still for native code, as HotSpot does, not a copy. */
+  private static native boolean holdsArraysThemselves(int[] array);
 
   /** Bits of what the processor and the system have; asks Linux for the use of tiles. */
   private static native int features();

@@ -19,45 +19,20 @@ final class NativeSketchScores {
   private static final int MOST_HEAD_SIZE = 256;
   private static final int MOST_GROUP = 16;
 
-  /** Most heads of a call, see sketch_scores_avx512.c. */
+  /** Most heads of a call, see sketch_call.h. */
   private static final int MOST_HEADS = 64;
 
-  private static final int PART_TOKENS = 1024;
   private static final int RUN = KeySketches.RUN_TOKENS;
   private static final int LANES = 16;
 
-  // Fields of a head, a part and a part of a call, as in sketch_scores_avx512.c.
-  private static final int HEAD_FIRST_PART = 0;
-  private static final int HEAD_PARTS = 1;
-  private static final int HEAD_QUERIES_AT = 2;
-  private static final int HEAD_PAGES_AT = 3;
-  private static final int HEAD_TURNS = 4;
-  private static final int HEAD_REMAINING = 5;
-  private static final int HEAD_FIELDS = 6;
-  private static final int PART_HEAD = 0;
-  private static final int PART_PAGES = 1;
-  private static final int PART_SUMS_AT = 2;
-  private static final int PART_PAGES_AT = 3;
-  private static final int PART_FIELDS = 4;
+  // Fields of a part of a call, as in sketch_call.h.
   private static final int RUN_FIELDS = 2;
 
   private final WorkerPool pool;
   private final NativeLevel level;
   private final Worker[] workers;
 
-  private int[] heads = {};
-  private KeySketches[] sketches = {};
-  private int[][] bits = {};
-  private short[][] steps = {};
-  private int[] starts = {};
-  private float[] shares = {};
-  private float[] centres = {};
-  private int headCount;
-  private int[] parts = {};
-  private int[] firstPlaces = {};
-  private int partCount;
-  private int sumCount;
-  private int pageCount;
+  private final SketchPlan plan = new SketchPlan();
   private float[] results = {};
   private float[] sums = {};
   private float[] pageMasses = {};
@@ -104,11 +79,12 @@ final class NativeSketchScores {
       AttentionShape shape,
       List<SketchSegment> segments,
       CentreScores centre) {
-    plan(queries, shape, segments);
+    plan.make(queries, shape, segments);
+    int partCount = plan.partCount();
     int group = shape.groupSize();
     results = grown(results, partCount * 2 * group);
-    sums = grown(sums, sumCount);
-    pageMasses = grown(pageMasses, pageCount);
+    sums = grown(sums, plan.sumCount());
+    pageMasses = grown(pageMasses, plan.pageCount());
     CentreScores.Tables tables = centre == null ? CentreScores.Tables.NONE : centre.tables();
     KeySketches kind = segments.get(0).heads()[0];
     Call call = new Call(queries.values(), shape, kind, tables);
@@ -117,106 +93,7 @@ final class NativeSketchScores {
         partCount,
         Math.max(1, (partCount + ranges - 1) / ranges),
         (worker, from, to) -> workers[worker].score(call, from, to));
-    for (int head = 0; head < headCount; head++) {
-      copyMasses(head);
-    }
-  }
-
-  private void plan(CpuActivations queries, AttentionShape shape, List<SketchSegment> segments) {
-    headCount = 0;
-    partCount = 0;
-    sumCount = 0;
-    pageCount = 0;
-    int columns = shape.groupSize() * shape.headSize();
-    for (SketchSegment segment : segments) {
-      int start = VisiblePages.windowStart(segment.position(), shape.window());
-      for (int head = 0; head < shape.kvHeads(); head++) {
-        int queriesAt = segment.row() * queries.columns() + head * columns;
-        Objects.checkFromIndexSize(queriesAt, columns, queries.values().length);
-        addHead(segment.heads()[head], start, queriesAt, shape);
-      }
-    }
-  }
-
-  private void addHead(KeySketches head, int start, int queriesAt, AttentionShape shape) {
-    Arrays.fill(head.mass, 0, head.pages, 0f);
-    int pageTokens = head.pageTokens();
-    int pages = head.askedCount();
-    int from = 0;
-    while (from < pages && (head.asked(from) + 1L) * pageTokens <= start) {
-      from++;
-    }
-    if (from == pages) {
-      return;
-    }
-    ensureHeads(shape.headSize());
-    int firstPart = partCount;
-    int at = headCount * HEAD_FIELDS;
-    heads[at + HEAD_PAGES_AT] = pageCount;
-    int pagesOfPart = Math.max(1, PART_TOKENS / pageTokens);
-    while (from < pages) {
-      int count = Math.min(pagesOfPart, pages - from);
-      addPart(from, count, shape.groupSize());
-      from += count;
-    }
-    boolean turns = head.rope() != null && head.centre != null;
-    heads[at + HEAD_FIRST_PART] = firstPart;
-    heads[at + HEAD_PARTS] = partCount - firstPart;
-    heads[at + HEAD_QUERIES_AT] = queriesAt;
-    heads[at + HEAD_TURNS] = turns ? 1 : 0;
-    heads[at + HEAD_REMAINING] = partCount - firstPart;
-    if (turns) {
-      int size = shape.headSize();
-      System.arraycopy(head.centre, 0, centres, headCount * size, size);
-    }
-    sketches[headCount] = head;
-    bits[headCount] = head.bits;
-    steps[headCount] = head.steps;
-    starts[headCount] = start;
-    shares[headCount] = 1 - head.unaskedShare();
-    headCount++;
-  }
-
-  private void ensureHeads(int headSize) {
-    if (headCount == sketches.length) {
-      int size = 2 * headCount + 16;
-      heads = Arrays.copyOf(heads, size * HEAD_FIELDS);
-      sketches = Arrays.copyOf(sketches, size);
-      bits = Arrays.copyOf(bits, size);
-      steps = Arrays.copyOf(steps, size);
-      starts = Arrays.copyOf(starts, size);
-      shares = Arrays.copyOf(shares, size);
-    }
-    if (centres.length < (headCount + 1) * headSize) {
-      centres = Arrays.copyOf(centres, 2 * centres.length + 16 * headSize);
-    }
-  }
-
-  private void addPart(int firstPlace, int pages, int group) {
-    if (partCount == firstPlaces.length) {
-      int size = 2 * partCount + 16;
-      parts = Arrays.copyOf(parts, size * PART_FIELDS);
-      firstPlaces = Arrays.copyOf(firstPlaces, size);
-    }
-    int at = partCount * PART_FIELDS;
-    parts[at + PART_HEAD] = headCount;
-    parts[at + PART_PAGES] = pages;
-    parts[at + PART_SUMS_AT] = sumCount;
-    parts[at + PART_PAGES_AT] = pageCount;
-    firstPlaces[partCount] = firstPlace;
-    sumCount += group * pages;
-    pageCount += pages;
-    partCount++;
-  }
-
-  private void copyMasses(int head) {
-    KeySketches to = sketches[head];
-    int at = heads[head * HEAD_FIELDS + HEAD_PAGES_AT];
-    int from = firstPlaces[heads[head * HEAD_FIELDS + HEAD_FIRST_PART]];
-    int end = to.askedCount();
-    for (int place = from; place < end; place++) {
-      to.mass[to.asked(place)] = pageMasses[at + place - from];
-    }
+    plan.copyMasses(pageMasses);
   }
 
   private static float[] grown(float[] array, int size) {
@@ -274,9 +151,9 @@ final class NativeSketchScores {
     void score(Call call, int from, int to) {
       int begin = from;
       while (begin < to) {
-        int firstHead = headOf(begin);
+        int firstHead = plan.headOf(begin);
         int end = begin;
-        while (end < to && headOf(end) < firstHead + MOST_HEADS) {
+        while (end < to && plan.headOf(end) < firstHead + MOST_HEADS) {
           end++;
         }
         pack(begin, end);
@@ -286,18 +163,18 @@ final class NativeSketchScores {
             scoreParts(
                 call.settings,
                 call.queries,
-                heads,
-                parts,
+                plan.heads(),
+                plan.parts(),
                 begin,
                 end,
                 firstHead,
-                headOf(end - 1) + 1 - firstHead,
+                plan.headOf(end - 1) + 1 - firstHead,
                 run,
                 stride,
-                bits,
-                steps,
-                centres,
-                shares,
+                plan.bits(),
+                plan.steps(),
+                plan.centres(),
+                plan.shares(),
                 call.rotation.columns(),
                 call.tables.cosines(),
                 call.tables.sines(),
@@ -316,23 +193,19 @@ final class NativeSketchScores {
       }
     }
 
-    private int headOf(int part) {
-      return parts[part * PART_FIELDS + PART_HEAD];
-    }
-
     private void pack(int begin, int end) {
       length = (end - begin) * RUN_FIELDS;
       mostRuns = 0;
       for (int part = begin; part < end; part++) {
-        int count = parts[part * PART_FIELDS + PART_PAGES];
-        KeySketches head = sketches[headOf(part)];
+        int count = plan.pagesOf(part);
+        KeySketches head = plan.sketchesOf(part);
         int most = length + count * (head.pageTokens() / RUN + 3);
         if (run.length < most || run.length < (end - begin) * RUN_FIELDS) {
           run = Arrays.copyOf(run, Math.max(most, 2 * run.length));
         }
-        int runCount = listRuns(head, firstPlaces[part], count);
+        int runCount = listRuns(head, plan.firstPlace(part), count);
         int fields = (part - begin) * RUN_FIELDS;
-        int visible = starts[headOf(part)] - head.asked(firstPlaces[part]) * head.pageTokens();
+        int visible = plan.start(part) - head.asked(plan.firstPlace(part)) * head.pageTokens();
         run[fields] = runCount;
         run[fields + 1] = Math.max(0, visible) + run[length - count];
         mostRuns = Math.max(mostRuns, runCount);

@@ -1,0 +1,93 @@
+// Weighted values of decode attention: weights times the values of a part.
+
+#ifndef KVFREEZE_DECODE_VALUES_AVX512_H
+#define KVFREEZE_DECODE_VALUES_AVX512_H
+
+#include "decode_call.h"
+
+// Some columns of the values times the weights of some queries, summed over the tokens of a part.
+typedef struct {
+  int firstPage;
+  int pages;
+  int column;
+  int query;
+  float *sums;
+} ValueBlock;
+
+INLINE void value_sums(const Call *c, const ValueBlock *v, Ahead *a, const int registers, const int count) {
+  __m512 low[8], high[8];
+#pragma clang loop unroll(full)
+  for (int i = 0; i < registers * count; i++) {
+    low[i] = high[i] = _mm512_setzero_ps();
+  }
+  const int last = c->words - v->column - (registers - 1) * LANES;
+  const __mmask16 mask = first_lanes(last);
+  const size_t rowBytes = (size_t)c->words * 4;
+  const float *weights = c->scores + (size_t)v->query * c->stride;
+  for (int p = 0; p < v->pages; p++) {
+    const jint *page = page_of(c, v->firstPage + p);
+    const int32_t *row = values_of(c, page) + v->column;
+    const char *ahead = a ? advance(c, a, row) : NULL;
+    for (int t = 0; t < page[PAGE_TOKENS]; t++) {
+      if (ahead) {
+        for (size_t i = 0; i < rowBytes; i += LINE_BYTES) {
+          _mm_prefetch(ahead + i, _MM_HINT_T0);
+        }
+        ahead += rowBytes;
+      }
+      __m512 x[2], y[2];
+#pragma clang loop unroll(full)
+      for (int b = 0; b < registers; b++) {
+        const __m512i w = b == registers - 1 ? _mm512_maskz_loadu_epi32(mask, row + b * LANES)
+                                             : _mm512_loadu_si512(row + b * LANES);
+        x[b] = low_half(w);
+        y[b] = high_half(w);
+      }
+#pragma clang loop unroll(full)
+      for (int g = 0; g < count; g++) {
+        const __m512 weight = _mm512_set1_ps(weights[(size_t)g * c->stride]);
+#pragma clang loop unroll(full)
+        for (int b = 0; b < registers; b++) {
+          low[g * registers + b] = _mm512_fmadd_ps(weight, x[b], low[g * registers + b]);
+          high[g * registers + b] = _mm512_fmadd_ps(weight, y[b], high[g * registers + b]);
+        }
+      }
+      weights++;
+      row += c->words;
+    }
+  }
+#pragma clang loop unroll(full)
+  for (int g = 0; g < count; g++) {
+    float *to = v->sums + (size_t)(v->query + g) * c->headSize + v->column;
+#pragma clang loop unroll(full)
+    for (int b = 0; b < registers; b++) {
+      const __mmask16 kept = b == registers - 1 ? mask : _cvtu32_mask16(0xffff);
+      _mm512_mask_storeu_ps(to + b * LANES, kept, low[g * registers + b]);
+      _mm512_mask_storeu_ps(to + b * LANES + c->words, kept, high[g * registers + b]);
+    }
+  }
+}
+
+INLINE void value_columns(const Call *c, ValueBlock *v, Ahead *a, const int registers) {
+  for (v->query = 0; v->query < c->group; v->query += MOST_QUERIES) {
+    Ahead *first = v->column == 0 && v->query == 0 ? a : NULL;
+    switch (c->group - v->query) {
+      case 1: value_sums(c, v, first, registers, 1); break;
+      case 2: value_sums(c, v, first, registers, 2); break;
+      case 3: value_sums(c, v, first, registers, 3); break;
+      default: value_sums(c, v, first, registers, 4); break;
+    }
+  }
+}
+
+static void sum_values(const Call *c, int firstPage, int pages, float *sums, Ahead *a) {
+  ValueBlock v = {firstPage, pages, 0, 0, sums};
+  for (; c->words - v.column > LANES; v.column += 2 * LANES) {
+    value_columns(c, &v, a, 2);
+  }
+  if (v.column < c->words) {
+    value_columns(c, &v, a, 1);
+  }
+}
+
+#endif
