@@ -22,7 +22,7 @@ import _benchmark_report
 import _benchmark_whole_job
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-JVM_OPTIONS = ["--add-modules", "jdk.incubator.vector", "-XX:+UseTransparentHugePages", "-Xmx6g"]
+JVM_OPTIONS = ["--add-modules", "jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "-XX:+UseTransparentHugePages", "-Xmx6g"]
 # Above this share of the processors used by others, a comparison is unfair.
 MOST_BUSY = 0.1
 SMOLLM2 = "~/.cache/kvfreeze/models/SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -5,7 +5,10 @@
 
 #include <jni.h>
 
-enum { MAX_HELD = 8 };
+// As many as a call may hold; a source that holds more says so before it includes this.
+#ifndef MAX_HELD
+#define MAX_HELD 8
+#endif
 
 typedef struct {
   JNIEnv *env;

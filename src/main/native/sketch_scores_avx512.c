@@ -26,6 +26,8 @@ enum {
 };
 
 enum { LANES = 16, RUN = 16, BLOCK = 64, RUNS_OF_BLOCK = BLOCK / RUN, TERMS = 4 };
+// How far the prefetches are ahead of the arithmetic, in blocks of tokens that follow each other.
+enum { AHEAD_BLOCKS = 4 };
 enum { MOST_QUERIES = 4, MOST_HEADS = 64, MOST_SIZE = 256, MOST_GROUP = 16 };
 
 // Cosines and sines of the fast waves are 16-bit numbers of this many to one.
@@ -77,8 +79,9 @@ typedef struct {
   int32_t *factors;
   float *scores;
   QueryNumbers numbers[MOST_GROUP];
-  // The first of the four blocks that each half of the heights is of.
+  // Of the two places of heights, the first of the four blocks they are of; of those of factors, the block.
   int heightBlocks[2];
+  int factorBlocks[2];
 } Call;
 
 INLINE const jint *part_of(const Call *c, int part) {
@@ -238,6 +241,7 @@ static void set_queries(Call *c, int head) {
     }
   }
   c->heightBlocks[0] = c->heightBlocks[1] = -1;
+  c->factorBlocks[0] = c->factorBlocks[1] = -1;
 }
 
 // The parabolas that the slow waves make in four blocks, [query][block][TERMS], in one of two places.
@@ -270,12 +274,14 @@ static int heights_of(Call *c, int run, int kept) {
   return 1 - kept;
 }
 
-// The fast waves at a run's first token: pairs of 16-bit numbers, in phase and in quadrature.
-static void turn_waves(Call *c, int run, int32_t *factors) {
+// The fast waves at a block's first token, pairs of 16-bit numbers, in phase and in quadrature: in one of two places.
+static void turn_waves(Call *c, int block, int place) {
   const int stride = c->set[SET_WAVE_STRIDE];
+  const size_t table = (size_t)block * RUNS_OF_BLOCK * stride;
+  int32_t *factors = c->factors + (size_t)place * c->group * stride;
   for (int i = 0; i < stride; i += LANES) {
-    const __m512 cosine = _mm512_loadu_ps(c->cosines + (size_t)run * stride + i);
-    const __m512 sine = _mm512_loadu_ps(c->sines + (size_t)run * stride + i);
+    const __m512 cosine = _mm512_loadu_ps(c->cosines + table + i);
+    const __m512 sine = _mm512_loadu_ps(c->sines + table + i);
     for (int g = 0; g < c->group; g++) {
       const __m512 a = _mm512_loadu_ps(c->inPhase + (size_t)g * stride + i);
       const __m512 b = _mm512_loadu_ps(c->inQuadrature + (size_t)g * stride + i);
@@ -285,6 +291,18 @@ static void turn_waves(Call *c, int run, int32_t *factors) {
       _mm512_storeu_si512(factors + (size_t)g * stride + i, pair);
     }
   }
+  c->factorBlocks[place] = block;
+}
+
+static int factors_of(Call *c, int run, int kept) {
+  const int block = run / RUNS_OF_BLOCK;
+  for (int place = 0; place < 2; place++) {
+    if (c->factorBlocks[place] == block) {
+      return place;
+    }
+  }
+  turn_waves(c, block, 1 - kept);
+  return 1 - kept;
 }
 
 // Two runs of tokens, or the same one twice.
@@ -292,9 +310,13 @@ typedef struct {
   const int32_t *bits[2];
   const uint16_t *steps[2];
   const float *heights[2];
+  const int32_t *factors[2];
   int run[2];
   float *scores;
 } RunPair;
+
+// How the centre of the keys turns over two runs.
+enum { FIXED, TURNS, TURNS_IN_ONE_BLOCK };
 
 INLINE void pair_scores(const Call *c, const RunPair *r, const int planes, const int turns, int query,
                         const int count) {
@@ -340,16 +362,19 @@ INLINE void pair_scores(const Call *c, const RunPair *r, const int planes, const
   }
   const int waveStride = c->set[SET_WAVE_STRIDE];
   if (turns) {
-    const int32_t *factors = c->factors + (size_t)query * waveStride;
     for (int i = 0; i < c->waves; i++) {
-      const __m512i shape = _mm512_loadu_si512(c->shapes + (size_t)i * RUN);
+      __m512i shape[2];
+#pragma clang loop unroll(full)
+      for (int p = 0; p < 2; p++) {
+        shape[p] = _mm512_loadu_si512(c->shapes + (size_t)i * BLOCK + r->run[p] % RUNS_OF_BLOCK * RUN);
+      }
 #pragma clang loop unroll(full)
       for (int g = 0; g < count; g++) {
-#pragma clang loop unroll(full)
-        for (int p = 0; p < 2; p++) {
-          const __m512i factor = _mm512_set1_epi32(factors[(size_t)(p * c->group + g) * waveStride + i]);
-          wave[2 * g + p] = _mm512_dpwssd_epi32(wave[2 * g + p], shape, factor);
-        }
+        const size_t at = (size_t)(query + g) * waveStride + i;
+        const __m512i first = _mm512_set1_epi32(r->factors[0][at]);
+        const __m512i second = turns == TURNS ? _mm512_set1_epi32(r->factors[1][at]) : first;
+        wave[2 * g] = _mm512_dpwssd_epi32(wave[2 * g], shape[0], first);
+        wave[2 * g + 1] = _mm512_dpwssd_epi32(wave[2 * g + 1], shape[1], second);
       }
     }
   }
@@ -391,37 +416,48 @@ INLINE void group_scores(const Call *c, const RunPair *r, const int planes, cons
   }
 }
 
+static void two_runs(const Call *c, const RunPair *r, int turns) {
+  const int one = r->factors[0] == r->factors[1];
+  if (c->set[SET_PLANES] == 2) {
+    if (!turns) {
+      group_scores(c, r, 2, FIXED);
+    } else if (one) {
+      group_scores(c, r, 2, TURNS_IN_ONE_BLOCK);
+    } else {
+      group_scores(c, r, 2, TURNS);
+    }
+  } else if (turns) {
+    group_scores(c, r, 1, TURNS);
+  } else {
+    group_scores(c, r, 1, FIXED);
+  }
+}
+
 static void score_runs(Call *c, int head, const jint *runs, int count) {
-  const int planes = c->set[SET_PLANES];
   const int turns = c->heads[(size_t)head * HEAD_FIELDS + HEAD_TURNS];
   const int32_t *bits = c->bits[head - c->firstHead];
   const uint16_t *steps = c->steps[head - c->firstHead];
-  int kept = 0;
+  const size_t ahead = (size_t)AHEAD_BLOCKS * c->words * BLOCK;
+  int height = 0, factor = 0;
   for (int i = 0; i < count; i += 2) {
-    RunPair r;
-    r.scores = c->scores + (size_t)i * RUN;
+    RunPair r = {.scores = c->scores + (size_t)i * RUN};
     for (int p = 0; p < 2; p++) {
       const int run = runs[i + p < count ? i + p : i];
       r.run[p] = run;
       r.bits[p] = bits + (size_t)run / RUNS_OF_BLOCK * c->words * BLOCK + run % RUNS_OF_BLOCK * RUN;
       r.steps[p] = steps + (size_t)run * RUN;
+      for (int w = 0; w < c->words; w++) {
+        _mm_prefetch((const char *)(r.bits[p] + ahead + (size_t)w * BLOCK), _MM_HINT_T0);
+      }
       if (turns) {
-        turn_waves(c, run, c->factors + (size_t)p * c->group * c->set[SET_WAVE_STRIDE]);
-        kept = heights_of(c, run, kept);
-        r.heights[p] = c->heights + (size_t)kept * c->group * LANES;
+        height = heights_of(c, run, height);
+        factor = factors_of(c, run, factor);
+        r.heights[p] = c->heights + (size_t)height * c->group * LANES;
+        r.factors[p] = c->factors + (size_t)factor * c->group * c->set[SET_WAVE_STRIDE];
       }
     }
-    if (planes == 2) {
-      if (turns) {
-        group_scores(c, &r, 2, 1);
-      } else {
-        group_scores(c, &r, 2, 0);
-      }
-    } else if (turns) {
-      group_scores(c, &r, 1, 1);
-    } else {
-      group_scores(c, &r, 1, 0);
-    }
+    _mm_prefetch((const char *)(r.steps[0] + (size_t)AHEAD_BLOCKS * BLOCK), _MM_HINT_T0);
+    two_runs(c, &r, turns);
   }
 }
 
@@ -447,8 +483,24 @@ static void hide_others(const Call *c, const jint *run, const jint *columns, int
   hide(scores, end, tokens);
 }
 
-// Scores of one query become exp(score - maximum). The maximum passes over NaN, the sum does not.
-static void weigh(float *scores, int tokens, __m512 atLimit, float *maximum, float *total) {
+// exp(x) for x <= 0 within 5e-6 of it, far finer than the sketches; NaN stays NaN.
+INLINE __m512 exp_about(__m512 x) {
+  const __m512 log2e = _mm512_set1_ps(1.44269504f);
+  // Adding it leaves the nearest whole number in the low bits.
+  const __m512 rounder = _mm512_set1_ps(12582912.0f);
+  // The instruction gives its second operand where one is NaN.
+  const __m512 held = _mm512_max_ps(_mm512_set1_ps(-EXP_LIMIT), x);
+  const __m512 n = _mm512_sub_ps(_mm512_fmadd_ps(held, log2e, rounder), rounder);
+  const __m512 r = _mm512_fmsub_ps(held, log2e, n);
+  __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(0.00957009211f), r, _mm512_set1_ps(0.0559178596f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.240247451f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.693121815f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.999999261f));
+  return _mm512_scalef_ps(p, n);
+}
+
+// Scores of one query become exp(score - maximum), hidden ones next to nothing. The maximum passes over NaN, the sum does not.
+static void weigh(float *scores, int tokens, float *maximum, float *total) {
   __m512 max = _mm512_set1_ps(-INFINITY);
   for (int t = 0; t < tokens; t += LANES) {
     max = _mm512_max_ps(_mm512_loadu_ps(scores + t), max);
@@ -457,7 +509,7 @@ static void weigh(float *scores, int tokens, __m512 atLimit, float *maximum, flo
   const __m512 top = _mm512_set1_ps(*maximum == -INFINITY ? 0 : *maximum);
   __m512 sum = _mm512_setzero_ps();
   for (int t = 0; t < tokens; t += LANES) {
-    const __m512 weight = exp_negative(_mm512_sub_ps(_mm512_loadu_ps(scores + t), top), atLimit);
+    const __m512 weight = exp_about(_mm512_sub_ps(_mm512_loadu_ps(scores + t), top));
     _mm512_storeu_ps(scores + t, weight);
     sum = _mm512_add_ps(sum, weight);
   }
@@ -581,7 +633,7 @@ static void score_parts(Call *c) {
     for (int g = 0; g < c->group; g++) {
       float *scores = c->scores + (size_t)g * c->stride;
       hide_others(c, run, columns, pages, scores);
-      weigh(scores, run[RUN_RUNS] * RUN, atLimit, result + g, result + c->group + g);
+      weigh(scores, run[RUN_RUNS] * RUN, result + g, result + c->group + g);
       sum_pages(c, columns, pages, scores, c->sums + fields[PART_SUMS_AT] + (size_t)g * pages);
     }
     lists = columns + pages;

@@ -2,8 +2,8 @@ package dev.kvfreeze.benchmark;
 
 import dev.kvfreeze.device.DeviceBudget;
 import dev.kvfreeze.device.KvFormat;
-import dev.kvfreeze.device.cpu.DecodeActivations;
 import dev.kvfreeze.device.cpu.KernelCheck;
+import dev.kvfreeze.device.cpu.Precision;
 import dev.kvfreeze.engine.DeviceChoice;
 import dev.kvfreeze.engine.DeviceOptions;
 import dev.kvfreeze.engine.Engine;
@@ -154,7 +154,7 @@ public final class EngineBenchmark implements Callable<Integer> {
         new DeviceOptions(
             DeviceChoice.CPU,
             threads,
-            DecodeActivations.INT8,
+            Precision.ROUNDED,
             KernelCheck.FRESH,
             "",
             DeviceBudget.ofShare(1),

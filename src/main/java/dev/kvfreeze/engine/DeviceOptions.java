@@ -1,14 +1,14 @@
 package dev.kvfreeze.engine;
 
 import dev.kvfreeze.device.DeviceBudget;
-import dev.kvfreeze.device.cpu.DecodeActivations;
 import dev.kvfreeze.device.cpu.KernelCheck;
+import dev.kvfreeze.device.cpu.Precision;
 
 /**
  * What an engine computes on.
  *
  * @param threads that compute on a CPU
- * @param decodeActivations what a CPU multiplies quantised weights by in decode steps
+ * @param precision what a CPU may round
  * @param kernelCheck when a CPU's kernels are checked at the start
  * @param gpu the GPU that may be used: an ordinal or {@code GPU-...} or {@code MIG-...} as {@code
  *     nvidia-smi -L} prints it; empty for the first one that is visible
@@ -18,7 +18,7 @@ import dev.kvfreeze.device.cpu.KernelCheck;
 public record DeviceOptions(
     DeviceChoice choice,
     int threads,
-    DecodeActivations decodeActivations,
+    Precision precision,
     KernelCheck kernelCheck,
     String gpu,
     DeviceBudget memory,

@@ -48,8 +48,7 @@ public final class Devices {
   }
 
   private static Device cpu(DeviceOptions options) {
-    Device device =
-        CpuDevice.open(options.threads(), options.decodeActivations(), options.kernelCheck());
+    Device device = CpuDevice.open(options.threads(), options.precision(), options.kernelCheck());
     return options.profiling() == Profiling.OFF
         ? device
         : new ProfiledDevice(device, MemoryBandwidth.readBytesPerSecond(options.threads()));

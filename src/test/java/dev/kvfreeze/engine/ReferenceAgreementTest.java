@@ -6,11 +6,11 @@ import static org.assertj.core.api.Assertions.withinPercentage;
 import com.fasterxml.jackson.databind.JsonNode;
 import dev.kvfreeze.cache.SequenceCache;
 import dev.kvfreeze.device.KvFormat;
+import dev.kvfreeze.device.LogitStatistics;
 import dev.kvfreeze.device.cpu.CpuDevice;
-import dev.kvfreeze.device.cpu.DecodeActivations;
+import dev.kvfreeze.device.cpu.Precision;
 import dev.kvfreeze.freeze.FreezePolicies;
 import dev.kvfreeze.freeze.PolicyOptions;
-import dev.kvfreeze.device.LogitStatistics;
 import dev.kvfreeze.freeze.StepKind;
 import dev.kvfreeze.model.LanguageModel;
 import java.util.concurrent.TimeUnit;
@@ -65,7 +65,7 @@ class ReferenceAgreementTest {
   private static ForwardHarness exact(LanguageModel model) {
     return new ForwardHarness(
         model,
-        CpuDevice.open(2, DecodeActivations.FLOAT32),
+        CpuDevice.open(2, Precision.FLOAT32),
         KvFormat.F32,
         16,
         FreezePolicies.create("full", PolicyOptions.defaults().withPageTokens(16)));

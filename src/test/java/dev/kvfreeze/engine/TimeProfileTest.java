@@ -5,8 +5,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.kvfreeze.device.DeviceBudget;
 import dev.kvfreeze.device.PartTimes.Part;
-import dev.kvfreeze.device.cpu.DecodeActivations;
 import dev.kvfreeze.device.cpu.KernelCheck;
+import dev.kvfreeze.device.cpu.Precision;
 import dev.kvfreeze.freeze.PolicyOptions;
 import dev.kvfreeze.model.LanguageModel;
 import java.util.ArrayList;
@@ -92,7 +92,7 @@ class TimeProfileTest {
         new DeviceOptions(
             DeviceChoice.CUDA,
             2,
-            DecodeActivations.INT8,
+            Precision.ROUNDED,
             KernelCheck.FRESH,
             "",
             DeviceBudget.ofShare(0.5),
@@ -123,7 +123,7 @@ class TimeProfileTest {
         new DeviceOptions(
             DeviceChoice.CPU,
             2,
-            DecodeActivations.INT8,
+            Precision.ROUNDED,
             KernelCheck.FRESH,
             "",
             DeviceBudget.ofShare(0.5),

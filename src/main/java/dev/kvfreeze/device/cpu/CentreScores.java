@@ -81,11 +81,14 @@ final class CentreScores {
   }
 
   private int[] shapePairs() {
-    int[] pairs = new int[fast.length * RUN];
-    for (int i = 0; i < pairs.length; i++) {
-      int cosine = Math.round(shapes[i] * Tables.SHAPE_UNIT);
-      int sine = Math.round(shapes[stride * RUN + i] * Tables.SHAPE_UNIT);
-      pairs[i] = sine << 16 | cosine & 0xffff;
+    int[] pairs = new int[fast.length * BLOCK];
+    for (int i = 0; i < fast.length; i++) {
+      for (int t = 0; t < BLOCK; t++) {
+        double angle = (double) t * rotation.frequency(fast[i]);
+        int cosine = (int) Math.round(Math.cos(angle) * Tables.SHAPE_UNIT);
+        int sine = (int) Math.round(Math.sin(angle) * Tables.SHAPE_UNIT);
+        pairs[i * BLOCK + t] = sine << 16 | cosine & 0xffff;
+      }
     }
     return pairs;
   }
@@ -264,7 +267,7 @@ final class CentreScores {
    * @param cosines of the fast waves at the runs' first positions: {@code [run][stride]}
    * @param sines as {@code cosines}
    * @param parabolas {@code [cosine and sine of each slow wave][columns]}
-   * @param shapes of fast waves from a run's beginning: {@code [fast][RUN]}, times {@link
+   * @param shapes of fast waves from a block's beginning: {@code [fast][BLOCK]}, times {@link
    *     #SHAPE_UNIT}, the cosine in the low half of a word and the sine in the high one
    */
   record Tables(

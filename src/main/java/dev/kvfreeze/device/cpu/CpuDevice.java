@@ -31,20 +31,17 @@ public final class CpuDevice implements Device {
   private final ElementwiseOperations elementwise;
   private final SketchMaker sketchMaker;
   private final SketchScores sketchScores;
-  private final DecodeActivations decodeActivations;
+  private final Precision precision;
   private final KernelWatch watch;
 
   private CpuDevice(
-      KernelProvider provider,
-      int threads,
-      DecodeActivations decodeActivations,
-      KeptChecks keptChecks) {
-    this.decodeActivations = decodeActivations;
+      KernelProvider provider, int threads, Precision precision, KeptChecks keptChecks) {
+    this.precision = precision;
     this.pool = new WorkerPool(threads);
     this.packer = new WeightPacker(pool);
     this.watch = new KernelWatch(provider, pool, keptChecks);
     this.products = new MatrixProducts(pool, provider.matmul(), provider.nativeLevel());
-    this.attention = new PagedAttention(pool, provider.attention(), provider.nativeLevel());
+    this.attention = new PagedAttention(pool, provider.attention(), attentionLevel(provider));
     this.elementwise =
         new ElementwiseOperations(pool, provider.elementwise(), provider.nativeLevel());
     this.sketchMaker = new SketchMaker(pool, provider.attention());
@@ -55,27 +52,34 @@ public final class CpuDevice implements Device {
             "cpu: " + ProcessorName.read() + ", " + threads + " threads", provider.name(), threads);
   }
 
-  /** A device of so many threads with the provider that {@link KernelProvider#choose()} picks. */
-  public static CpuDevice open(int threads) {
-    return open(threads, DecodeActivations.INT8);
+  /** The matrix unit's attention rounds queries and probabilities to bfloat16. */
+  private NativeLevel attentionLevel(KernelProvider provider) {
+    boolean exact = precision == Precision.FLOAT32;
+    return exact && provider.nativeLevel() == NativeLevel.AMX
+        ? NativeLevel.AVX512
+        : provider.nativeLevel();
   }
 
-  /** The same with a choice of what decode steps multiply. */
-  public static CpuDevice open(int threads, DecodeActivations decodeActivations) {
-    return open(threads, decodeActivations, KernelCheck.FRESH);
+  /** A device of so many threads with the provider that {@link KernelProvider#choose()} picks. */
+  public static CpuDevice open(int threads) {
+    return open(threads, Precision.ROUNDED);
+  }
+
+  /** The same with a choice of what is rounded. */
+  public static CpuDevice open(int threads, Precision precision) {
+    return open(threads, precision, KernelCheck.FRESH);
   }
 
   /** The same with a choice of when its kernels are checked. */
-  public static CpuDevice open(
-      int threads, DecodeActivations decodeActivations, KernelCheck kernelCheck) {
+  public static CpuDevice open(int threads, Precision precision, KernelCheck kernelCheck) {
     KernelProvider provider = KernelProvider.choose();
     KeptChecks kept =
         kernelCheck == KernelCheck.KEPT ? KeptChecks.ofThisProcess(provider).orElse(null) : null;
-    return new CpuDevice(provider, threads, decodeActivations, kept);
+    return new CpuDevice(provider, threads, precision, kept);
   }
 
   static CpuDevice open(KernelProvider provider, int threads) {
-    return new CpuDevice(provider, threads, DecodeActivations.INT8, null);
+    return new CpuDevice(provider, threads, Precision.ROUNDED, null);
   }
 
   @Override
@@ -154,7 +158,7 @@ public final class CpuDevice implements Device {
   }
 
   private void allowBfloat16() {
-    if (decodeActivations == DecodeActivations.INT8) {
+    if (precision == Precision.ROUNDED) {
       products.allowBfloat16();
     }
   }
@@ -162,7 +166,7 @@ public final class CpuDevice implements Device {
   @Override
   public void decodeMatmul(Activations x, int rows, Weight[] weights, Activations[] outs) {
     products.begin(CpuActivations.of(x), 0, rows, 0);
-    if (decodeActivations == DecodeActivations.INT8) {
+    if (precision == Precision.ROUNDED) {
       products.roundActivations();
     }
     for (int i = 0; i < weights.length; i++) {

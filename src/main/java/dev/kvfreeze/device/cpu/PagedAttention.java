@@ -11,6 +11,7 @@ final class PagedAttention {
   private final DecodeAttention decode;
   private final PrefillAttention prefill;
 
+  /** With these kernels alone, none in native code. */
   PagedAttention(WorkerPool pool, AttentionKernels kernels) {
     this(pool, kernels, NativeLevel.NONE);
   }
@@ -18,7 +19,7 @@ final class PagedAttention {
   PagedAttention(WorkerPool pool, AttentionKernels kernels, NativeLevel level) {
     writer = new KvWriter(pool, level);
     decode = new DecodeAttention(pool, kernels, level);
-    prefill = new PrefillAttention(pool, kernels);
+    prefill = new PrefillAttention(pool, kernels, level);
   }
 
   /** See {@link dev.kvfreeze.device.Device#writeKv}. */

@@ -11,7 +11,8 @@ import java.util.List;
  * Attention of runs of rows. A tile of rows, times the query heads of a group, runs over blocks of
  * keys decoded once for all of them; the softmax is kept running, so no matrix of scores is ever in
  * memory (FlashAttention, arXiv 2205.14135). Tiles depend on the segment only, so its result does
- * not depend on the batch or the number of threads.
+ * not depend on the batch or the number of threads. On the matrix unit, where there is one, it does
+ * not even depend on the tiles, but for the sums of probabilities.
  */
 final class PrefillAttention {
   /** Rows of a tile, all heads of the group together, are at most about this many. */
@@ -20,17 +21,35 @@ final class PrefillAttention {
   private static final int MAX_TILE_ROWS = 64;
   private static final int MIN_TILE_ROWS = 8;
 
+  /** Larger tiles on the matrix unit, which is done with a block sooner than the next one comes. */
+  private static final int NATIVE_PRODUCT_ROWS = 384;
+
+  private static final int MAX_NATIVE_ROWS = 256;
+  private static final int MIN_NATIVE_ROWS = 32;
+  private static final int MIN_NATIVE_TILES = 4;
+
+  /** Rows of a matrix tile; as many rows fill matrix tiles, whatever the group. */
+  private static final int NATIVE_ROWS_UNIT = 16;
+
   private final WorkerPool pool;
   private final AttentionKernels kernels;
   private final PrefillTile[] tiles;
+
+  /** By thread; empty without a matrix unit. */
+  private final NativePrefillAttention[] nativeTiles;
+
   private float[] masses = {};
 
-  PrefillAttention(WorkerPool pool, AttentionKernels kernels) {
+  PrefillAttention(WorkerPool pool, AttentionKernels kernels, NativeLevel level) {
     this.pool = pool;
     this.kernels = kernels;
     tiles = new PrefillTile[pool.threads()];
     for (int i = 0; i < tiles.length; i++) {
       tiles[i] = new PrefillTile(kernels);
+    }
+    nativeTiles = new NativePrefillAttention[level == NativeLevel.AMX ? pool.threads() : 0];
+    for (int i = 0; i < nativeTiles.length; i++) {
+      nativeTiles[i] = new NativePrefillAttention();
     }
   }
 
@@ -41,11 +60,11 @@ final class PrefillAttention {
       CpuPageMemory memory,
       List<AttentionSegment> segments,
       CpuActivations out) {
-    int tileRows =
-        Math.max(MIN_TILE_ROWS, Math.min(MAX_TILE_ROWS, TILE_PRODUCT_ROWS / shape.groupSize()));
+    boolean natively = nativeTiles.length > 0 && NativePrefillAttention.supports(memory.layout());
     List<Item> items = new ArrayList<>();
     int massOffset = 0;
     for (AttentionSegment segment : segments) {
+      int tileRows = natively ? nativeTileRows(segment, shape) : tileRows(shape);
       // The last rows see most: they go first, so that the threads end together.
       int tilesOfSegment = (segment.rowCount() + tileRows - 1) / tileRows;
       for (int tile = tilesOfSegment - 1; tile >= 0; tile--) {
@@ -67,10 +86,26 @@ final class PrefillAttention {
         1,
         (worker, from, to) -> {
           for (int i = from; i < to; i++) {
-            tiles[worker].attend(items.get(i), queries, shape, memory, out, masses);
+            if (natively) {
+              nativeTiles[worker].attend(items.get(i), queries, shape, memory, out, masses);
+            } else {
+              tiles[worker].attend(items.get(i), queries, shape, memory, out, masses);
+            }
           }
         });
     mergeMasses(items, shape, segments);
+  }
+
+  private static int tileRows(AttentionShape shape) {
+    return Math.max(MIN_TILE_ROWS, Math.min(MAX_TILE_ROWS, TILE_PRODUCT_ROWS / shape.groupSize()));
+  }
+
+  /** As large as blocks of keys are worth, yet several tiles a segment for the threads to share. */
+  private static int nativeTileRows(AttentionSegment segment, AttentionShape shape) {
+    int most = Math.min(MAX_NATIVE_ROWS, NATIVE_PRODUCT_ROWS / shape.groupSize());
+    int shared = (segment.rowCount() + MIN_NATIVE_TILES - 1) / MIN_NATIVE_TILES;
+    int rows = Math.max(NATIVE_ROWS_UNIT, Math.min(most, Math.max(MIN_NATIVE_ROWS, shared)));
+    return (rows + NATIVE_ROWS_UNIT - 1) / NATIVE_ROWS_UNIT * NATIVE_ROWS_UNIT;
   }
 
   private void mergeMasses(

@@ -5,8 +5,8 @@ import static dev.kvfreeze.spark.conf.Knob.Effect.RUNNING;
 
 import dev.kvfreeze.device.DeviceBudget;
 import dev.kvfreeze.device.KvFormat;
-import dev.kvfreeze.device.cpu.DecodeActivations;
 import dev.kvfreeze.device.cpu.KernelCheck;
+import dev.kvfreeze.device.cpu.Precision;
 import dev.kvfreeze.engine.DeviceChoice;
 import dev.kvfreeze.engine.Profiling;
 import java.time.Duration;
@@ -236,19 +236,20 @@ public final class Knobs {
           RUNNING,
           "Threads that compute on a CPU, for all tasks of an executor together; 0 for the executor's"
               + " cores, which Spark takes from a container's limit in local mode.");
-  public static final Knob<DecodeActivations> DECODE_ACTIVATIONS =
+  public static final Knob<Precision> PRECISION =
       Knob.of(
-          "engine.decodeActivations",
-          KnobTypes.choice(DecodeActivations.class),
+          "engine.precision",
+          KnobTypes.choice(Precision.class),
           "",
-          "int8",
+          "rounded",
           RESULT,
-          "What a CPU multiplies quantised weights by while it generates: activations rounded to 8"
-              + " bits in blocks of 32, or exact ones, slower. Prompts are always read exactly.");
+          "What a CPU rounds: activations to 8 bits in blocks of 32 while it generates, and products to"
+              + " bfloat16 while it reads a prompt, where it has a matrix unit; or nothing (float32),"
+              + " which is slower.");
   public static final Knob<String> REQUIRED_PROVIDER =
       Knob.of(
           "engine.requiredProvider",
-          KnobTypes.text("the beginning of a provider's name, such as vector"),
+          KnobTypes.text("the beginning of a provider's name, such as native or vector"),
           "",
           "",
           RUNNING,
@@ -376,7 +377,7 @@ public final class Knobs {
             DEVICE_MEMORY,
             THREADS,
             REQUIRED_PROVIDER,
-            DECODE_ACTIVATIONS,
+            PRECISION,
             KERNEL_CHECK,
             PROFILE,
             ENGINE_FACTORY,

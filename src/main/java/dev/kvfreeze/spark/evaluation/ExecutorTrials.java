@@ -43,8 +43,7 @@ final class ExecutorTrials {
     this.trials =
         new PolicyTrials(
             model,
-            CpuDevice.open(
-                threads == 0 ? available : threads, settings.value(Knobs.DECODE_ACTIVATIONS)),
+            CpuDevice.open(threads == 0 ? available : threads, settings.value(Knobs.PRECISION)),
             settings.value(Knobs.PREFILL_CHUNK));
     this.prose = prose();
     this.haystack = new Haystack(prose);

@@ -46,7 +46,7 @@ public final class ModelEngineFactory implements EngineFactory {
     return new DeviceOptions(
         noGpu ? DeviceChoice.CPU : choice,
         threads == 0 ? resources.cores() : threads,
-        settings.value(Knobs.DECODE_ACTIVATIONS),
+        settings.value(Knobs.PRECISION),
         settings.value(Knobs.KERNEL_CHECK),
         resources.gpu().orElse(""),
         settings.value(Knobs.DEVICE_MEMORY),

@@ -14,7 +14,8 @@ import java.util.Random;
 /**
  * Attention in the shape of SmolLM2-135M (9 heads, 3 KV heads of 64, 30 layers), all layers of one
  * pass: decode against the bandwidth of reading the same slabs, prefill in GFLOP/s. Start it in
- * several JVMs: a kernel that C2 leaves boxed in one may be fast in the next.
+ * several JVMs: a kernel that C2 leaves boxed in one may be fast in the next. Prefill is measured
+ * with the vector kernels and, where the processor has a matrix unit, with the native ones.
  *
  * <p>{@code java --add-modules jdk.incubator.vector -cp target/classes:target/test-classes
  * dev.kvfreeze.device.cpu.AttentionBenchmark [threads [NONE|AVX512|AMX]]}
@@ -28,12 +29,14 @@ final class AttentionBenchmark {
 
   private final WorkerPool pool;
   private final PagedAttention attention;
+  private final NativeLevel level;
 
   /** Bytes that the last pass allocated on this thread: boxed vectors show here. */
   private long allocated;
 
   private AttentionBenchmark(WorkerPool pool, NativeLevel level) {
     this.pool = pool;
+    this.level = level;
     attention = new PagedAttention(pool, new VectorAttentionKernels(), level);
   }
 
@@ -50,9 +53,17 @@ final class AttentionBenchmark {
         }
       }
       benchmark.decode(8192, 16, true);
-      benchmark.prefill(16, false);
-      benchmark.prefill(16, true);
-      benchmark.prefill(1, false);
+      List<AttentionBenchmark> prefills = new ArrayList<>();
+      prefills.add(new AttentionBenchmark(pool, NativeLevel.NONE));
+      if (NativeLibrary.level() == NativeLevel.AMX) {
+        prefills.add(new AttentionBenchmark(pool, NativeLevel.AMX));
+      }
+      for (int page : new int[] {16, 8, 1}) {
+        for (AttentionBenchmark prefill : prefills) {
+          prefill.prefill(page, false);
+          prefill.prefill(page, true);
+        }
+      }
     }
   }
 
@@ -83,7 +94,8 @@ final class AttentionBenchmark {
     double seen = context - rows / 2.0;
     double flops = 4.0 * rows * seen * SHAPE.heads() * SHAPE.headSize();
     System.out.printf(
-        "prefill %d rows at %d, pages of %2d%s: %7.2f ms a layer, %5.0f GFLOP/s, %d KB allocated%n",
+        "prefill %s, %d rows at %d, pages of %2d%s: %7.2f ms a layer, %5.0f GFLOP/s, %d KB allocated%n",
+        level == NativeLevel.NONE ? "vector" : level.name(),
         rows,
         context,
         page,

@@ -154,9 +154,24 @@ final class AttentionCase {
 
     /** Dense attention of one query head of one row; {@code mass} gains probabilities by page. */
     double[] dense(int row, int head, double[] mass) {
-      int headSize = shape.headSize();
-      int kvHead = head / shape.groupSize();
-      HeadPages pages = segment.heads()[kvHead];
+      List<int[]> seen = seen(row, head);
+      double[] probabilities = probabilities(row, head, seen);
+      for (int i = 0; i < probabilities.length; i++) {
+        mass[seen.get(i)[1]] += probabilities[i];
+      }
+      return mean(seen, probabilities, head, null);
+    }
+
+    /** How far the values lie from {@link #dense}'s on average, weighted as there. */
+    double[] spread(int row, int head) {
+      List<int[]> seen = seen(row, head);
+      double[] probabilities = probabilities(row, head, seen);
+      return mean(seen, probabilities, head, mean(seen, probabilities, head, null));
+    }
+
+    /** Position and page of each token that the row sees. */
+    List<int[]> seen(int row, int head) {
+      HeadPages pages = segment.heads()[head / shape.groupSize()];
       int position = segment.firstPosition() + row;
       int start = shape.window() == 0 ? 0 : position - shape.window() + 1;
       List<int[]> seen = new ArrayList<>();
@@ -168,12 +183,17 @@ final class AttentionCase {
           }
         }
       }
+      return seen;
+    }
+
+    private double[] probabilities(int row, int head, List<int[]> seen) {
+      int headSize = shape.headSize();
       double[] scores = new double[seen.size()];
       double max = Double.NEGATIVE_INFINITY;
       for (int i = 0; i < scores.length; i++) {
         for (int d = 0; d < headSize; d++) {
           double q = queries[(row * shape.heads() + head) * headSize + d];
-          scores[i] += q * stored(keys, seen.get(i)[0], kvHead, d);
+          scores[i] += q * stored(keys, seen.get(i)[0], head / shape.groupSize(), d);
         }
         scores[i] *= shape.scale();
         max = Math.max(max, scores[i]);
@@ -183,12 +203,19 @@ final class AttentionCase {
         scores[i] = Math.exp(scores[i] - max);
         sum += scores[i];
       }
-      double[] out = new double[headSize];
       for (int i = 0; i < scores.length; i++) {
-        double probability = scores[i] / sum;
-        mass[seen.get(i)[1]] += probability;
-        for (int d = 0; d < headSize; d++) {
-          out[d] += probability * stored(values, seen.get(i)[0], kvHead, d);
+        scores[i] /= sum;
+      }
+      return scores;
+    }
+
+    /** The mean value or, given one, the mean distance from it. */
+    private double[] mean(List<int[]> seen, double[] probabilities, int head, double[] from) {
+      double[] out = new double[shape.headSize()];
+      for (int i = 0; i < probabilities.length; i++) {
+        for (int d = 0; d < out.length; d++) {
+          double value = stored(values, seen.get(i)[0], head / shape.groupSize(), d);
+          out[d] += probabilities[i] * (from == null ? value : Math.abs(value - from[d]));
         }
       }
       return out;

@@ -41,9 +41,9 @@ class NativeProductsTest {
           TiledWeight weight = weight(type, rows, columns);
           for (int batch : BATCHES) {
             float[] x = TensorFixtures.activations(batch * columns, columns + batch);
-            assertThat(multiply(NativeLevel.AVX512, weight, x, batch, DecodeActivations.INT8))
+            assertThat(multiply(NativeLevel.AVX512, weight, x, batch, Precision.ROUNDED))
                 .as("%s %d x %d, %d rows", type, rows, columns, batch)
-                .isEqualTo(multiply(NativeLevel.NONE, weight, x, batch, DecodeActivations.INT8));
+                .isEqualTo(multiply(NativeLevel.NONE, weight, x, batch, Precision.ROUNDED));
           }
         }
       }
@@ -58,7 +58,7 @@ class NativeProductsTest {
       TiledWeight weight = new WeightPacker(ALONE).packMatrix(tensor);
       float[] values = TensorFixtures.dequantize(tensor);
       float[] x = TensorFixtures.activations(5 * 768, rows);
-      float[] product = multiply(NativeLevel.AVX512, weight, x, 5, DecodeActivations.INT8);
+      float[] product = multiply(NativeLevel.AVX512, weight, x, 5, Precision.ROUNDED);
       for (int b = 0; b < 5; b++) {
         for (int r = 0; r < rows; r++) {
           double wanted = 0;
@@ -89,18 +89,17 @@ class NativeProductsTest {
     for (float broken : new float[] {Float.NaN, Float.POSITIVE_INFINITY}) {
       float[] x = TensorFixtures.activations(64, 1);
       x[40] = broken;
-      assertThat(multiply(NativeLevel.AVX512, weight, x, 1, DecodeActivations.INT8))
+      assertThat(multiply(NativeLevel.AVX512, weight, x, 1, Precision.ROUNDED))
           .containsOnly(Float.NaN);
       if (NativeLibrary.level() == NativeLevel.AMX) {
-        for (float value : multiply(NativeLevel.AMX, weight, x, 1, DecodeActivations.FLOAT32)) {
+        for (float value : multiply(NativeLevel.AMX, weight, x, 1, Precision.FLOAT32)) {
           assertThat(Float.isFinite(value)).isFalse();
         }
       }
     }
     float[] tiny = new float[64];
     tiny[7] = Float.MIN_VALUE;
-    assertThat(multiply(NativeLevel.AVX512, weight, tiny, 1, DecodeActivations.INT8))
-        .containsOnly(0f);
+    assertThat(multiply(NativeLevel.AVX512, weight, tiny, 1, Precision.ROUNDED)).containsOnly(0f);
   }
 
   @ParameterizedTest
@@ -122,7 +121,7 @@ class NativeProductsTest {
     float[] values = TensorFixtures.dequantize(tensor);
     for (int batch : BATCHES) {
       float[] x = TensorFixtures.activations(batch * columns, columns + batch);
-      float[] product = multiply(NativeLevel.AMX, weight, x, batch, DecodeActivations.FLOAT32);
+      float[] product = multiply(NativeLevel.AMX, weight, x, batch, Precision.FLOAT32);
       for (int b = 0; b < batch; b++) {
         for (int r = 0; r < rows; r++) {
           double wanted = 0;
@@ -156,7 +155,7 @@ class NativeProductsTest {
       x[5] = 1;
       x[96 + 50] = 1;
       x[2 * 96 + 95] = 1;
-      float[] product = multiply(NativeLevel.AMX, weight, x, 3, DecodeActivations.FLOAT32);
+      float[] product = multiply(NativeLevel.AMX, weight, x, 3, Precision.FLOAT32);
       int[] columns = {5, 50, 95};
       for (int b = 0; b < 3; b++) {
         for (int r = 0; r < 65; r++) {
@@ -235,12 +234,12 @@ class NativeProductsTest {
   }
 
   private static float[] multiply(
-      NativeLevel level, TiledWeight weight, float[] x, int batch, DecodeActivations kind) {
+      NativeLevel level, TiledWeight weight, float[] x, int batch, Precision kind) {
     CpuActivations in = new CpuActivations(batch, weight.columns(), x);
     CpuActivations out = CpuActivations.allocate(batch, weight.rows());
     MatrixProducts products = new MatrixProducts(ALONE, KernelProvider.scalar().matmul(), level);
     products.begin(in, 0, batch, 0);
-    if (kind == DecodeActivations.INT8) {
+    if (kind == Precision.ROUNDED) {
       products.roundActivations();
     } else {
       products.allowBfloat16();

@@ -86,9 +86,9 @@ class RoundedProductTwinTest {
     TensorData tensor = TensorFixtures.random(type, rows, columns, 31L * rows + columns);
     TiledWeight weight = new WeightPacker(ALONE).packMatrix(tensor);
     float[] x = TensorFixtures.activations(5 * columns, columns);
-    float[] exact = multiply(VECTOR, weight, x, 5, DecodeActivations.FLOAT32);
-    float[] scalar = multiply(SCALAR, weight, x, 5, DecodeActivations.INT8);
-    float[] vector = multiply(VECTOR, weight, x, 5, DecodeActivations.INT8);
+    float[] exact = multiply(VECTOR, weight, x, 5, Precision.FLOAT32);
+    float[] scalar = multiply(SCALAR, weight, x, 5, Precision.ROUNDED);
+    float[] vector = multiply(VECTOR, weight, x, 5, Precision.ROUNDED);
     assertThat(vector).as("%s %d x %d", type, rows, columns).isEqualTo(scalar);
     float[] values = TensorFixtures.dequantize(tensor);
     for (int b = 0; b < 5; b++) {
@@ -112,12 +112,12 @@ class RoundedProductTwinTest {
   }
 
   private static float[] multiply(
-      MatmulKernels kernels, TiledWeight weight, float[] x, int batch, DecodeActivations kind) {
+      MatmulKernels kernels, TiledWeight weight, float[] x, int batch, Precision kind) {
     CpuActivations in = new CpuActivations(batch, weight.columns(), x);
     CpuActivations out = CpuActivations.allocate(batch, weight.rows());
     MatrixProducts products = new MatrixProducts(ALONE, kernels, NativeLevel.NONE);
     products.begin(in, 0, batch, 0);
-    if (kind == DecodeActivations.INT8) {
+    if (kind == Precision.ROUNDED) {
       products.roundActivations();
     }
     products.add(weight, out);
