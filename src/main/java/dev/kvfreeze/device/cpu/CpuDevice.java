@@ -118,14 +118,7 @@ public final class CpuDevice implements Device {
   @Override
   public void embed(
       Weight table, int[] tokens, int offset, int rows, float scale, Activations out) {
-    CpuActivations target = CpuActivations.of(out);
-    TiledWeight tiled = (TiledWeight) table;
-    for (int row = 0; row < rows; row++) {
-      tiled.readRow(tokens[offset + row], target.values(), row * target.columns());
-    }
-    if (scale != 1) {
-      elementwise.scale(target, rows, scale);
-    }
+    elementwise.embed((TiledWeight) table, tokens, offset, rows, scale, CpuActivations.of(out));
   }
 
   @Override

@@ -32,6 +32,21 @@ final class ElementwiseOperations {
     this.natively = level.compareTo(NativeLevel.AVX512) >= 0;
   }
 
+  /** See {@link dev.kvfreeze.device.Device#embed}. */
+  void embed(
+      TiledWeight table, int[] tokens, int offset, int rows, float scale, CpuActivations out) {
+    int columns = out.columns();
+    overRows(
+        rows,
+        columns,
+        (worker, from, to) -> {
+          for (int row = from; row < to; row++) {
+            table.readRow(tokens[offset + row], out.values(), row * columns);
+          }
+        });
+    scale(out, rows, scale);
+  }
+
   /** See {@link dev.kvfreeze.device.Device#rmsNorm}. */
   void rmsNorm(CpuActivations x, int rows, float[] gain, float epsilon, CpuActivations out) {
     int columns = x.columns();

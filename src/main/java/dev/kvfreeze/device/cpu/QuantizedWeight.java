@@ -107,6 +107,36 @@ final class QuantizedWeight extends TiledWeight {
     return Math.fma((float) quant, scale, minimum(tile, stored, lane, scale));
   }
 
+  @Override
+  void readRow(int row, float[] out, int offset) {
+    int tile = row / TILE_ROWS;
+    int lane = row % TILE_ROWS;
+    int groups = scaleKind.groups();
+    int groupWords = bits * BLOCK_COLUMNS / 32 / groups;
+    for (int block = 0; block < blocks(); block++) {
+      int stored = storedBlock(block);
+      int stride = quantStride(stored);
+      int from = blockAt(tile, stored) + lane;
+      int to = offset + block * BLOCK_COLUMNS;
+      for (int group = 0; group < groups; group++) {
+        float scale = scale(tile, stored, group, lane);
+        float minimum = minimum(tile, stored, lane, scale);
+        for (int w = 0; w < groupWords; w++) {
+          readWord(words[from], scale, minimum, out, to);
+          from += stride;
+          to += 32 / bits;
+        }
+      }
+    }
+  }
+
+  private void readWord(int word, float scale, float minimum, float[] out, int at) {
+    int mask = (1 << bits) - 1;
+    for (int i = 0; i < 32 / bits; i++) {
+      out[at + i] = Math.fma((float) (word >>> bits * i & mask), scale, minimum);
+    }
+  }
+
   int quant(int tile, int stored, int lane, int inBlock) {
     int perWord = 32 / bits;
     int word = words[blockAt(tile, stored) + inBlock / perWord * quantStride(stored) + lane];

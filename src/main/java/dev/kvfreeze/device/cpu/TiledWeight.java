@@ -103,7 +103,7 @@ abstract sealed class TiledWeight implements Weight
   abstract float value(int row, int column);
 
   /** Copies a row as float32 to {@code out[offset .. offset + columns)}. */
-  final void readRow(int row, float[] out, int offset) {
+  void readRow(int row, float[] out, int offset) {
     for (int column = 0; column < columns; column++) {
       out[offset + column] = value(row, column);
     }

@@ -26,7 +26,8 @@ final class VectorRoundedBytes {
   private VectorRoundedBytes() {}
 
   /**
-   * Integer dot products of one stored block of {@code 2 * LANES} rows: {@code dots[dotsAt + row]}.
+   * Integer dot products of one stored block of {@code LANES} rows: {@code dots[dotsAt + row]}. Of
+   * twice as many at once the method is so long that JDK 17 boxes vectors in some runs.
    *
    * @param at where the rows of the block begin in {@code words}
    * @param stride words from one word of a row to its next
@@ -39,39 +40,24 @@ final class VectorRoundedBytes {
     ShortVector noShorts = ShortVector.zero(SHORTS);
     IntVector none = IntVector.zero(INTS);
     IntVector flips = IntVector.broadcast(INTS, flip);
-    IntVector sum0 = none;
-    IntVector sum1 = none;
+    IntVector sum = none;
     for (int w = 0; w < WORDS; w++) {
       IntVector x0 = IntVector.broadcast(INTS, pairs[pairsAt + 2 * w]);
       IntVector x1 = IntVector.broadcast(INTS, pairs[pairsAt + 2 * w + 1]);
-      IntVector words0 = flips.lanewise(XOR, IntVector.fromArray(INTS, words, at + w * stride));
-      IntVector words1 =
-          flips.lanewise(XOR, IntVector.fromArray(INTS, words, at + w * stride + LANES));
-      ShortVector quants0 = noShorts.lanewise(OR, words0.reinterpretAsShorts());
-      ShortVector quants1 = noShorts.lanewise(OR, words1.reinterpretAsShorts());
-      ShortVector products0 =
-          quants0
+      IntVector signed = flips.lanewise(XOR, IntVector.fromArray(INTS, words, at + w * stride));
+      ShortVector quants = noShorts.lanewise(OR, signed.reinterpretAsShorts());
+      ShortVector products =
+          quants
               .lanewise(LSHL, 8)
               .lanewise(ASHR, 8)
               .lanewise(MUL, x0.reinterpretAsShorts())
-              .lanewise(ADD, quants0.lanewise(ASHR, 8).lanewise(MUL, x1.reinterpretAsShorts()));
-      ShortVector products1 =
-          quants1
-              .lanewise(LSHL, 8)
-              .lanewise(ASHR, 8)
-              .lanewise(MUL, x0.reinterpretAsShorts())
-              .lanewise(ADD, quants1.lanewise(ASHR, 8).lanewise(MUL, x1.reinterpretAsShorts()));
-      IntVector halves0 = none.lanewise(OR, products0.reinterpretAsInts());
-      IntVector halves1 = none.lanewise(OR, products1.reinterpretAsInts());
-      sum0 =
-          sum0.lanewise(ADD, halves0.lanewise(ASHR, 16))
-              .lanewise(ADD, halves0.lanewise(LSHL, 16).lanewise(ASHR, 16));
-      sum1 =
-          sum1.lanewise(ADD, halves1.lanewise(ASHR, 16))
-              .lanewise(ADD, halves1.lanewise(LSHL, 16).lanewise(ASHR, 16));
+              .lanewise(ADD, quants.lanewise(ASHR, 8).lanewise(MUL, x1.reinterpretAsShorts()));
+      IntVector halves = none.lanewise(OR, products.reinterpretAsInts());
+      sum =
+          sum.lanewise(ADD, halves.lanewise(ASHR, 16))
+              .lanewise(ADD, halves.lanewise(LSHL, 16).lanewise(ASHR, 16));
     }
-    sum0.intoArray(dots, dotsAt);
-    sum1.intoArray(dots, dotsAt + LANES);
+    sum.intoArray(dots, dotsAt);
   }
 
   /** The dot products of every block of a tile, in stored order as memory has them. */
@@ -79,15 +65,13 @@ final class VectorRoundedBytes {
       QuantizedWeight weight, int tile, int strip, int[] pairs, int pairsAt, int[] dots) {
     int flip = weight.signFlip();
     for (int stored = 0; stored < weight.blocks(); stored++) {
-      dots(
-          weight.words,
-          weight.blockAt(tile, stored) + strip,
-          weight.quantStride(stored),
-          flip,
-          pairs,
-          pairsAt + stored * BLOCK_PAIRS,
-          dots,
-          stored * TILE_ROWS + strip);
+      int at = weight.blockAt(tile, stored) + strip;
+      int stride = weight.quantStride(stored);
+      int x = pairsAt + stored * BLOCK_PAIRS;
+      int to = stored * TILE_ROWS + strip;
+      for (int v = 0; v < 2 * LANES; v += LANES) {
+        dots(weight.words, at + v, stride, flip, pairs, x, dots, to + v);
+      }
     }
   }
 }

@@ -36,6 +36,7 @@ class MatmulKernelsTwinTest {
           for (int c = 0; c < columns; c++) {
             // Adding zero makes -0 and 0 the same; everything else must agree exactly.
             assertThat(row[c] + 0f).isEqualTo(wanted[r * columns + c] + 0f);
+            assertThat(weight.value(r, c)).isEqualTo(row[c]);
           }
         }
       }
