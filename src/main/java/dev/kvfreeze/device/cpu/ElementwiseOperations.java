@@ -17,6 +17,7 @@ final class ElementwiseOperations {
   private static final int MAX_ROPE_TABLES = 8;
 
   private final WorkerPool pool;
+  private final LogitRuns logitStatistics;
   private final ElementwiseKernels kernels;
   private final boolean natively;
   private final List<RopeTable> ropeTables = new ArrayList<>();
@@ -28,6 +29,7 @@ final class ElementwiseOperations {
 
   ElementwiseOperations(WorkerPool pool, ElementwiseKernels kernels, NativeLevel level) {
     this.pool = pool;
+    this.logitStatistics = new LogitRuns(pool, kernels);
     this.kernels = kernels;
     this.natively = level.compareTo(NativeLevel.AVX512) >= 0;
   }
@@ -236,7 +238,7 @@ final class ElementwiseOperations {
 
   /** See {@link dev.kvfreeze.device.Device#logitStatistics}. */
   LogitStatistics logitStatistics(CpuActivations logits, int row) {
-    return kernels.logitStatistics(logits.values(), row * logits.columns(), logits.columns());
+    return logitStatistics.of(logits.values(), row * logits.columns(), logits.columns());
   }
 
   private void overRows(int rows, int columns, RangeTask task) {

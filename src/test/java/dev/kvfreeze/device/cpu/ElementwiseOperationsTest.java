@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import dev.kvfreeze.device.LogitStatistics;
 import dev.kvfreeze.model.GateActivation;
 import dev.kvfreeze.model.Rope;
 import java.util.Random;
@@ -36,6 +37,44 @@ class ElementwiseOperationsTest {
         }
       }
     }
+  }
+
+  @Test
+  void logitStatisticsByRunsAreThoseOfTheWholeRow() {
+    ElementwiseKernels scalar = new ScalarElementwiseKernels();
+    for (int count : new int[] {1, 8191, 8192, 8193, 16384, 49152, 50001, 151_936}) {
+      CpuActivations logits = random(2, count, count);
+      for (int i = 0; i < count; i++) {
+        logits.values()[count + i] *= 8;
+      }
+      for (int row = 0; row < 2; row++) {
+        LogitStatistics wanted = scalar.logitStatistics(logits.values(), row * count, count);
+        LogitStatistics found = vector.logitStatistics(logits, row);
+        assertThat(found.argmax()).isEqualTo(wanted.argmax());
+        assertThat(found.max()).isEqualTo(wanted.max());
+        assertThat(found.logSumExp()).isCloseTo(wanted.logSumExp(), within(1e-5f));
+        assertThat(found.entropy()).isCloseTo(wanted.entropy(), within(2e-5f));
+      }
+    }
+  }
+
+  @Test
+  void logitsThatAreNotFiniteInAnyRun() {
+    int count = 20_000;
+    for (int at : new int[] {0, 8191, 8192, 19_999}) {
+      CpuActivations logits = random(1, count, 3);
+      logits.values()[at] = Float.NaN;
+      assertThat(vector.logitStatistics(logits, 0).logSumExp()).isNaN();
+      logits.values()[at] = Float.POSITIVE_INFINITY;
+      assertThat(vector.logitStatistics(logits, 0).logSumExp()).isNaN();
+    }
+    CpuActivations allowed = random(1, count, 4);
+    java.util.Arrays.fill(allowed.values(), 8192, 16_384, Float.NEGATIVE_INFINITY);
+    LogitStatistics wanted =
+        new ScalarElementwiseKernels().logitStatistics(allowed.values(), 0, count);
+    assertThat(vector.logitStatistics(allowed, 0).entropy())
+        .isCloseTo(wanted.entropy(), within(2e-5f));
+    assertThat(vector.logitStatistics(allowed, 0).argmax()).isEqualTo(wanted.argmax());
   }
 
   private static void checkHead(
