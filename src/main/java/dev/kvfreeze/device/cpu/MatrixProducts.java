@@ -4,6 +4,7 @@ import static dev.kvfreeze.device.cpu.TiledWeight.BLOCK_COLUMNS;
 import static dev.kvfreeze.device.cpu.TiledWeight.TILE_ROWS;
 
 import java.util.Arrays;
+import java.util.function.Predicate;
 
 /**
  * Runs matrix products on the worker pool. Float32 activations: few rows are multiplied one by one,
@@ -31,10 +32,10 @@ final class MatrixProducts {
   private final RangeTask singleTask = this::singleRows;
   private final RangeTask manyTask = this::manyRows;
   private final RangeTask roundedTask = this::roundedRows;
-  private final RangeTask nativeRoundedTask = this::nativeRoundedRows;
-  private final RangeTask nativeBfloat16Task = this::nativeBfloat16Rows;
+  private final RangeTask nativeTask = this::nativeRows;
   private final RoundedRows rounded = new RoundedRows();
   private final NativeProducts natives;
+  private final Predicate<TiledWeight> nativeRounded;
 
   // The product being computed.
   private float[] x;
@@ -52,6 +53,7 @@ final class MatrixProducts {
     this.pool = pool;
     this.kernels = kernels;
     this.natives = new NativeProducts(level, pool.threads());
+    this.nativeRounded = natives::takesRounded;
     this.scratch = new Scratch[pool.threads()];
     Arrays.setAll(scratch, worker -> new Scratch());
   }
@@ -166,15 +168,16 @@ final class MatrixProducts {
   }
 
   private RangeTask task() {
-    if (rounds && anyTakesNativeRounded()) {
+    if (rounds && any(nativeRounded)) {
       natives.round(x, xAt, rows, xStride);
-      return nativeRoundedTask;
+      return nativeTask;
     }
     if (allowsBfloat16 && natives.takesBfloat16()) {
+      rounds = false;
       natives.roundToBfloat16(pool, x, xAt, rows, xStride);
-      return nativeBfloat16Task;
+      return nativeTask;
     }
-    rounds &= anyTakesRounded();
+    rounds &= any(MatrixProducts::takesRounded);
     if (rounds) {
       rounded.reset(rows, xStride);
       for (int row = 0; row < rows; row++) {
@@ -185,18 +188,9 @@ final class MatrixProducts {
     return rows <= MAX_SINGLE_ROWS ? singleTask : manyTask;
   }
 
-  private boolean anyTakesNativeRounded() {
+  private boolean any(Predicate<TiledWeight> test) {
     for (int i = 0; i < count; i++) {
-      if (natives.takesRounded(weights[i])) {
-        return true;
-      }
-    }
-    return false;
-  }
-
-  private boolean anyTakesRounded() {
-    for (int i = 0; i < count; i++) {
-      if (takesRounded(weights[i])) {
+      if (test.test(weights[i])) {
         return true;
       }
     }
@@ -217,15 +211,13 @@ final class MatrixProducts {
       readAhead(scratch[worker], weights[weight], tile, item - from, to - item);
       if (takesRounded(weights[weight])) {
         roundedTile(scratch[worker], (QuantizedWeight) weights[weight], tile, outs[weight]);
-      } else if (rows <= MAX_SINGLE_ROWS) {
-        singleTile(scratch[worker], weights[weight], tile, outs[weight]);
       } else {
-        manyTile(scratch[worker], weights[weight], tile, outs[weight]);
+        floatTile(scratch[worker], weights[weight], tile, outs[weight]);
       }
     }
   }
 
-  private void nativeRoundedRows(int worker, int from, int to) {
+  private void nativeRows(int worker, int from, int to) {
     int weight = 0;
     int tile = from;
     int left = to - from;
@@ -233,37 +225,32 @@ final class MatrixProducts {
       while (tile >= weights[weight].tiles()) {
         tile -= weights[weight++].tiles();
       }
-      int tiles = Math.min(left, weights[weight].tiles() - tile);
-      if (natives.takesRounded(weights[weight])) {
-        natives.multiplyRounded(
-            (QuantizedWeight) weights[weight], tile, tile + tiles, rows, outs[weight], outRow);
-      } else {
-        for (int t = tile; t < tile + tiles; t++) {
-          if (rows <= MAX_SINGLE_ROWS) {
-            singleTile(scratch[worker], weights[weight], t, outs[weight]);
-          } else {
-            manyTile(scratch[worker], weights[weight], t, outs[weight]);
-          }
-        }
-      }
-      tile += tiles;
-      left -= tiles;
+      int end = tile + Math.min(left, weights[weight].tiles() - tile);
+      multiplyNatively(worker, weights[weight], tile, end, outs[weight]);
+      left -= end - tile;
+      tile = end;
     }
   }
 
-  private void nativeBfloat16Rows(int worker, int from, int to) {
-    int weight = 0;
-    int tile = from;
-    int left = to - from;
-    while (left > 0) {
-      while (tile >= weights[weight].tiles()) {
-        tile -= weights[weight++].tiles();
+  private void multiplyNatively(
+      int worker, TiledWeight weight, int from, int to, CpuActivations out) {
+    if (!rounds) {
+      natives.multiplyBfloat16(worker, weight, from, to, rows, out, outRow);
+    } else if (natives.takesRounded(weight)) {
+      natives.multiplyRounded((QuantizedWeight) weight, from, to, rows, out, outRow);
+    } else {
+      for (int tile = from; tile < to; tile++) {
+        floatTile(scratch[worker], weight, tile, out);
       }
-      int tiles = Math.min(left, weights[weight].tiles() - tile);
-      natives.multiplyBfloat16(
-          worker, weights[weight], tile, tile + tiles, rows, outs[weight], outRow);
-      tile += tiles;
-      left -= tiles;
+    }
+  }
+
+  /** A tile times float32 activations. */
+  private void floatTile(Scratch own, TiledWeight weight, int tile, CpuActivations out) {
+    if (rows <= MAX_SINGLE_ROWS) {
+      singleTile(own, weight, tile, out);
+    } else {
+      manyTile(own, weight, tile, out);
     }
   }
 

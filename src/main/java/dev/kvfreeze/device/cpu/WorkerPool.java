@@ -5,7 +5,7 @@ import java.util.Arrays;
 import java.util.concurrent.locks.LockSupport;
 
 /**
- * Threads for the parallel regions of a forward pass. A region costs about half a microsecond and
+ * Threads for the parallel regions of a forward pass. A region costs a few microseconds and
  * allocates nothing: workers spin a little for the next region before they park. Each thread begins
  * with a share of the items of its own and then takes from the others' shares, so that unequal
  * cores end together (work stealing; Blumofe and Leiserson 1999). The caller never waits for a

@@ -51,6 +51,23 @@ final class AttentionCase {
     return sequences.stream().map(s -> s.segment).toList();
   }
 
+  /** The masses of all pages, by sequence and head. */
+  float[] masses() {
+    List<Float> all = new ArrayList<>();
+    for (Sequence s : sequences) {
+      for (HeadPages pages : s.segment.heads()) {
+        for (int p = 0; p < pages.count; p++) {
+          all.add(pages.mass[p]);
+        }
+      }
+    }
+    float[] array = new float[all.size()];
+    for (int i = 0; i < array.length; i++) {
+      array[i] = all.get(i);
+    }
+    return array;
+  }
+
   CpuActivations queries() {
     int columns = shape.heads() * shape.headSize();
     CpuActivations x = CpuActivations.allocate(rows, columns);

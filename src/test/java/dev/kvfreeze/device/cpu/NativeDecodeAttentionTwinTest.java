@@ -10,7 +10,6 @@ import dev.kvfreeze.device.HeadPages;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.model.AttentionShape;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.AfterAll;
@@ -106,12 +105,12 @@ class NativeDecodeAttentionTwinTest {
     }
     layer.write(pool);
     float[] expected = attend(layer, natively(pool));
-    float[] mass = masses(layer);
+    float[] mass = layer.masses();
     for (int threads = 1; threads <= 4; threads++) {
       try (WorkerPool threadsPool = new WorkerPool(threads)) {
         for (int repeat = 0; repeat < 20; repeat++) {
           assertThat(attend(layer, natively(threadsPool))).containsExactly(expected);
-          assertThat(masses(layer)).containsExactly(mass);
+          assertThat(layer.masses()).containsExactly(mass);
         }
       }
     }
@@ -121,7 +120,7 @@ class NativeDecodeAttentionTwinTest {
       attention.attend(layer.queries(), layer.shape, layer.memory, List.of(s.segment), single);
     }
     assertThat(single.values()).containsExactly(expected);
-    assertThat(masses(layer)).containsExactly(mass);
+    assertThat(layer.masses()).containsExactly(mass);
   }
 
   @Test
@@ -252,10 +251,10 @@ class NativeDecodeAttentionTwinTest {
   private static void assertTwin(AttentionCase layer, double tolerance) {
     layer.write(pool);
     float[] expected = attend(layer, scalar());
-    float[] expectedMass = masses(layer);
+    float[] expectedMass = layer.masses();
     float[] actual = attend(layer, natively(pool));
     assertClose(actual, expected, tolerance);
-    assertClose(masses(layer), expectedMass, tolerance);
+    assertClose(layer.masses(), expectedMass, tolerance);
   }
 
   private static void assertClose(float[] actual, float[] expected, double tolerance) {
@@ -267,21 +266,5 @@ class NativeDecodeAttentionTwinTest {
             .isCloseTo(expected[i], within(tolerance));
       }
     }
-  }
-
-  private static float[] masses(AttentionCase layer) {
-    List<Float> all = new ArrayList<>();
-    for (AttentionCase.Sequence s : layer.sequences) {
-      for (HeadPages pages : s.segment.heads()) {
-        for (int p = 0; p < pages.count; p++) {
-          all.add(pages.mass[p]);
-        }
-      }
-    }
-    float[] array = new float[all.size()];
-    for (int i = 0; i < array.length; i++) {
-      array[i] = all.get(i);
-    }
-    return array;
   }
 }

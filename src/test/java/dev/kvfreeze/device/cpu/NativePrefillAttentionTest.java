@@ -96,9 +96,9 @@ class NativePrefillAttentionTest {
   void isWithinItsRoundingOfTheScalarKernels() {
     AttentionCase layer = mixed(0, true);
     float[] expected = attend(layer, new PagedAttention(pool, new ScalarAttentionKernels()));
-    float[] expectedMasses = masses(layer);
+    float[] expectedMasses = layer.masses();
     float[] out = attend(layer, natively(pool));
-    float[] masses = masses(layer);
+    float[] masses = layer.masses();
     double square = 0;
     for (int i = 0; i < out.length; i++) {
       // Values are normal deviates: none lies farther than 5 from a mean.
@@ -193,10 +193,10 @@ class NativePrefillAttentionTest {
   void dependsNeitherOnThreadsNorOnTheBatch() {
     AttentionCase layer = mixed(0, true);
     float[] out = attend(layer, natively(pool));
-    float[] mass = masses(layer);
+    float[] mass = layer.masses();
     try (WorkerPool three = new WorkerPool(3)) {
       assertSame(attend(layer, natively(three)), out);
-      assertThat(masses(layer)).containsExactly(mass);
+      assertThat(layer.masses()).containsExactly(mass);
     }
     CpuActivations single = layer.output();
     for (AttentionCase.Sequence s : layer.sequences) {
@@ -204,7 +204,7 @@ class NativePrefillAttentionTest {
       natively(pool).attend(layer.queries(), layer.shape, layer.memory, one, single);
     }
     assertSame(single.values(), out);
-    assertThat(masses(layer)).containsExactly(mass);
+    assertThat(layer.masses()).containsExactly(mass);
     assertSame(attend(mixed(0, false), natively(pool)), out);
   }
 
@@ -217,7 +217,7 @@ class NativePrefillAttentionTest {
     }
     layer.write(pool);
     float[] expected = attend(layer, natively(pool));
-    float[] expectedMasses = masses(layer);
+    float[] expectedMasses = layer.masses();
     Thread collector =
         new Thread(
             () -> {
@@ -246,7 +246,7 @@ class NativePrefillAttentionTest {
       collector.interrupt();
       collector.join();
     }
-    assertThat(masses(layer)).containsExactly(expectedMasses);
+    assertThat(layer.masses()).containsExactly(expectedMasses);
   }
 
   @Test
@@ -339,22 +339,6 @@ class NativePrefillAttentionTest {
     CpuActivations out = layer.output();
     attention.attend(layer.queries(), layer.shape, layer.memory, layer.segments(), out);
     return out.values();
-  }
-
-  private static float[] masses(AttentionCase layer) {
-    List<Float> all = new ArrayList<>();
-    for (AttentionCase.Sequence s : layer.sequences) {
-      for (HeadPages pages : s.segment.heads()) {
-        for (int p = 0; p < pages.count; p++) {
-          all.add(pages.mass[p]);
-        }
-      }
-    }
-    float[] array = new float[all.size()];
-    for (int i = 0; i < array.length; i++) {
-      array[i] = all.get(i);
-    }
-    return array;
   }
 
   /** To the bit; the arrays are too long to print, and for AssertJ. */

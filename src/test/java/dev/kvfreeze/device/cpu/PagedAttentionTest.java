@@ -119,7 +119,7 @@ class PagedAttentionTest {
     for (int threads = 1; threads <= 3; threads++) {
       try (WorkerPool threadsPool = new WorkerPool(threads)) {
         float[] out = attend(layer, threadsPool, new VectorAttentionKernels());
-        float[] masses = masses(layer);
+        float[] masses = layer.masses();
         assertThat(out).containsExactly(one == null ? out : one);
         assertThat(masses).containsExactly(mass == null ? masses : mass);
         one = out;
@@ -134,13 +134,13 @@ class PagedAttentionTest {
     PagedAttention attention = new PagedAttention(pool, new VectorAttentionKernels());
     CpuActivations batch = layer.output();
     attention.attend(layer.queries(), layer.shape, layer.memory, layer.segments(), batch);
-    float[] mass = masses(layer);
+    float[] mass = layer.masses();
     CpuActivations single = layer.output();
     for (AttentionCase.Sequence s : layer.sequences) {
       attention.attend(layer.queries(), layer.shape, layer.memory, List.of(s.segment), single);
     }
     assertThat(single.values()).containsExactly(batch.values());
-    assertThat(masses(layer)).containsExactly(mass);
+    assertThat(layer.masses()).containsExactly(mass);
   }
 
   @Test
@@ -184,22 +184,6 @@ class PagedAttentionTest {
     new PagedAttention(threads, kernels)
         .attend(layer.queries(), layer.shape, layer.memory, layer.segments(), out);
     return out.values();
-  }
-
-  private static float[] masses(AttentionCase layer) {
-    List<Float> all = new ArrayList<>();
-    for (AttentionCase.Sequence s : layer.sequences) {
-      for (HeadPages pages : s.segment.heads()) {
-        for (int p = 0; p < pages.count; p++) {
-          all.add(pages.mass[p]);
-        }
-      }
-    }
-    float[] array = new float[all.size()];
-    for (int i = 0; i < array.length; i++) {
-      array[i] = all.get(i);
-    }
-    return array;
   }
 
   private static void assertDense(AttentionCase layer, AttentionKernels kernels, double tolerance) {
