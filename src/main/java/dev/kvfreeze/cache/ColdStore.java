@@ -36,6 +36,16 @@ public interface ColdStore extends AutoCloseable {
     memory.write(slot, staging, 0);
   }
 
+  /**
+   * Copies the first {@code count} of some stored pages to as many distinct slots, in no given
+   * order. When it fails, the slots may hold anything.
+   */
+  default void load(int count, long[] handles, PageMemory memory, int[] slots, int[] staging) {
+    for (int i = 0; i < count; i++) {
+      load(handles[i], memory, slots[i], staging);
+    }
+  }
+
   /** Whether the device moves pages by itself, while it computes. */
   default boolean movesBesideComputing() {
     return false;

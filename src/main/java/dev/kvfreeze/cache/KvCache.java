@@ -198,6 +198,11 @@ public final class KvCache implements AutoCloseable {
     cold.load(handle, memory, slot, staging);
   }
 
+  /** Brings many pages back together. */
+  void bringBack(int count, long[] handles, int[] slots) {
+    cold.load(count, handles, memory, slots, staging);
+  }
+
   void forget(long handle) {
     cold.release(handle);
   }

@@ -1,6 +1,7 @@
 package dev.kvfreeze.cache;
 
 import dev.kvfreeze.freeze.StepKind;
+import java.util.Arrays;
 
 /**
  * Exact reading of a prompt that does not fit: when a chunk reaches a layer, the layer's cold pages
@@ -14,6 +15,9 @@ final class PassingPages {
   private final HeadTable[] tables;
   private final int pageTokens;
   boolean active;
+
+  /** Handles of the cold pages that are brought in together. */
+  private long[] coming = {};
 
   PassingPages(SequenceCache owner, KvCache cache, HeadTable[] tables) {
     this.owner = owner;
@@ -59,16 +63,59 @@ final class PassingPages {
   }
 
   void open(int layer, int firstVisible) {
+    bringInCold(layer, firstVisible / pageTokens);
     for (int i = layer * cache.kvHeads; i < (layer + 1) * cache.kvHeads; i++) {
       HeadTable table = tables[i];
       for (int page = firstVisible / pageTokens; page < table.count; page++) {
         if (table.slots[page] < 0) {
-          bringIn(table, page, cache.pool.acquire());
+          arrived(table, page, cache.pool.acquire());
         }
       }
       table.relist(pageTokens, owner.length);
     }
     owner.counts.notePeak(owner.pageCount(), summaryBytes());
+  }
+
+  /** All cold pages of the layer together, so that the device can use all its threads. */
+  private void bringInCold(int layer, int firstPage) {
+    int count = 0;
+    for (int i = layer * cache.kvHeads; i < (layer + 1) * cache.kvHeads; i++) {
+      HeadTable table = tables[i];
+      ensureRoom(count + table.count);
+      for (int page = firstPage; page < table.count; page++) {
+        if (table.slots[page] < 0 && table.handles[page] >= 0) {
+          coming[count++] = table.handles[page];
+        }
+      }
+    }
+    if (count == 0) {
+      return;
+    }
+    int[] slots = cache.pool.acquire(count);
+    try {
+      cache.bringBack(count, coming, slots);
+    } catch (RuntimeException e) {
+      for (int slot : slots) {
+        cache.pool.release(slot);
+      }
+      throw e;
+    }
+    int next = 0;
+    for (int i = layer * cache.kvHeads; i < (layer + 1) * cache.kvHeads; i++) {
+      HeadTable table = tables[i];
+      for (int page = firstPage; page < table.count; page++) {
+        if (table.slots[page] < 0 && table.handles[page] >= 0) {
+          arrived(table, page, slots[next++]);
+        }
+      }
+    }
+    owner.counts.passedTotal += count;
+  }
+
+  private void ensureRoom(int count) {
+    if (count > coming.length) {
+      coming = Arrays.copyOf(coming, Math.max(count, 2 * coming.length));
+    }
   }
 
   /**
@@ -104,15 +151,17 @@ final class PassingPages {
   }
 
   private void bringIn(HeadTable table, int page, int slot) {
-    if (table.handles[page] >= 0) {
-      try {
-        cache.bringBack(table.handles[page], slot);
-      } catch (RuntimeException e) {
-        cache.pool.release(slot);
-        throw e;
-      }
-      owner.counts.passedTotal++;
+    try {
+      cache.bringBack(table.handles[page], slot);
+    } catch (RuntimeException e) {
+      cache.pool.release(slot);
+      throw e;
     }
+    owner.counts.passedTotal++;
+    arrived(table, page, slot);
+  }
+
+  private void arrived(HeadTable table, int page, int slot) {
     table.slots[page] = slot;
     table.moved(page);
     owner.counts.frozen--;

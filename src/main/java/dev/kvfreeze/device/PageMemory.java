@@ -34,6 +34,16 @@ public interface PageMemory extends AutoCloseable {
   void write(int slot, int[] words, int offset);
 
   /**
+   * Copies pages in, bit for bit: that of {@code slots[i]} from {@code words[i]}, where it begins
+   * at {@code offsets[i]}. The slots are distinct.
+   */
+  default void write(int count, int[] slots, int[][] words, int[] offsets) {
+    for (int i = 0; i < count; i++) {
+      write(slots[i], words[i], offsets[i]);
+    }
+  }
+
+  /**
    * Host memory that pages move to and from beside the computing; empty where pages are in host
    * memory anyway.
    *

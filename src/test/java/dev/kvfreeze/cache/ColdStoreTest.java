@@ -4,6 +4,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assumptions.assumeThat;
 
+import dev.kvfreeze.device.KvFormat;
+import dev.kvfreeze.device.PageLayout;
+import dev.kvfreeze.device.cpu.CpuPageMemory;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -58,6 +61,43 @@ class ColdStoreTest {
         assertThat(handles).doesNotHaveDuplicates();
         assertThat(store.bytes()).isEqualTo(4L * words * handles.size());
       }
+    }
+  }
+
+  /** Between the store and slots of a device, one by one and many together. */
+  @ParameterizedTest
+  @CsvSource({"host, 1", "host, 16", "spill, 1", "spill, 16"})
+  void pagesMoveBetweenSlotsAndTheStoreToTheBit(String kind, int pageTokens) {
+    PageLayout layout = new PageLayout(64, pageTokens, KvFormat.BF16);
+    int words = layout.wordsPerPage();
+    int pages = 700;
+    SplittableRandom random = new SplittableRandom(pageTokens);
+    int[] staging = new int[words];
+    try (ColdStore store = open(kind, words, (long) pages * layout.pageBytes());
+        CpuPageMemory memory = new CpuPageMemory(layout, 2L * pages * layout.pageBytes())) {
+      memory.ensure(2 * pages);
+      int[] contents = random.ints((long) pages * words).toArray();
+      long[] handles = new long[pages];
+      int[] slots = new int[pages];
+      for (int page = 0; page < pages; page++) {
+        memory.write(page, contents, page * words);
+        handles[pages - 1 - page] = store.store(memory, page, staging);
+        slots[page] = 2 * pages - 1 - page;
+      }
+      store.load(pages - 3, handles, memory, slots, staging);
+      for (int i = pages - 3; i < pages; i++) {
+        store.load(handles[i], memory, slots[i], staging);
+      }
+      for (int i = 0; i < pages; i++) {
+        memory.read(slots[i], staging, 0);
+        int page = pages - 1 - i;
+        assertThat(Arrays.equals(staging, 0, words, contents, page * words, (page + 1) * words))
+            .isTrue();
+      }
+      store.release(handles[1]);
+      assertThatThrownBy(() -> store.load(pages, handles, memory, slots, staging))
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessageContaining("not stored");
     }
   }
 

@@ -44,7 +44,7 @@ public final class CpuDevice implements Device {
     this.attention = new PagedAttention(pool, provider.attention(), attentionLevel(provider));
     this.elementwise =
         new ElementwiseOperations(pool, provider.elementwise(), provider.nativeLevel());
-    this.sketchMaker = new SketchMaker(pool, provider.attention());
+    this.sketchMaker = new SketchMaker(pool, provider.attention(), provider.nativeLevel());
     this.sketchScores =
         new SketchScores(pool, provider.attention(), provider.sketches(), provider.nativeLevel());
     this.info =
@@ -112,7 +112,7 @@ public final class CpuDevice implements Device {
 
   @Override
   public PageMemory pageMemory(PageLayout layout, long limitBytes) {
-    return new CpuPageMemory(layout, limitBytes);
+    return new CpuPageMemory(layout, limitBytes, pool);
   }
 
   @Override

@@ -2,21 +2,31 @@ package dev.kvfreeze.device.cpu;
 
 import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.model.Rope;
+import java.util.Arrays;
 
 /**
  * The centre of a head's keys over one page: what is subtracted from the key of each token, and the
  * mean of which it is made. With a rope it turns with the position.
  */
 final class KeyCentre {
+  private static final int KEPT_PAGES = 64;
+
   private final int headSize;
   private final int pageTokens;
   private final Rope rope;
   private final PairRotation rotation;
 
-  /** {@code [token of the page][pair]}. */
+  /** {@code [pair][token of the page]}. */
   private final float[] cosines;
 
   private final float[] sines;
+
+  /** Of the last pages' first positions, since a layer's heads and the next layer have the same. */
+  private final double[] pageCosines;
+
+  private final double[] pageSines;
+  private final int[] keptPages = new int[KEPT_PAGES];
+  private final float[] here;
 
   private KeyCentre(KeySketches sketches) {
     this.headSize = sketches.headSize();
@@ -26,11 +36,15 @@ final class KeyCentre {
     int pairs = rope == null ? 0 : rotation.pairs();
     this.cosines = new float[pageTokens * pairs];
     this.sines = new float[pageTokens * pairs];
+    this.pageCosines = new double[KEPT_PAGES * pairs];
+    this.pageSines = new double[KEPT_PAGES * pairs];
+    this.here = new float[headSize];
+    Arrays.fill(keptPages, -1);
     for (int t = 0; t < pageTokens; t++) {
       for (int pair = 0; pair < pairs; pair++) {
         double angle = (double) t * rotation.frequency(pair);
-        cosines[t * pairs + pair] = (float) Math.cos(angle);
-        sines[t * pairs + pair] = (float) Math.sin(angle);
+        cosines[pair * pageTokens + t] = (float) Math.cos(angle);
+        sines[pair * pageTokens + t] = (float) Math.sin(angle);
       }
     }
   }
@@ -77,8 +91,8 @@ final class KeyCentre {
       float a = 0;
       float b = 0;
       for (int t = 0; t < pageTokens; t++) {
-        float cosine = cosines[t * pairs + pair];
-        float sine = sines[t * pairs + pair];
+        float cosine = cosines[pair * pageTokens + t];
+        float sine = sines[pair * pageTokens + t];
         float x = panel[first * stride + t];
         float y = panel[second * stride + t];
         a += x * cosine + y * sine;
@@ -89,6 +103,52 @@ final class KeyCentre {
     }
   }
 
+  int pairs() {
+    return rotation == null ? 0 : rotation.pairs();
+  }
+
+  /** Whether a pair's dimensions lie beside each other, not half of what is turned apart. */
+  boolean neighbours() {
+    return rotation != null && rope.pairing() == Rope.Pairing.INTERLEAVED;
+  }
+
+  /** Of the angles by which pairs turn from a page's first token: {@code [pair][token]}. */
+  float[] cosines() {
+    return cosines;
+  }
+
+  /** As {@link #cosines}. */
+  float[] sines() {
+    return sines;
+  }
+
+  /** The centre turned to a page's first position; overwritten by the next call. */
+  float[] at(int page, float[] centre) {
+    if (rotation == null) {
+      return centre;
+    }
+    int pairs = rotation.pairs();
+    int row = page % KEPT_PAGES;
+    if (keptPages[row] != page) {
+      keptPages[row] = page;
+      for (int pair = 0; pair < pairs; pair++) {
+        double angle = (double) (page * pageTokens) * rotation.frequency(pair);
+        pageCosines[row * pairs + pair] = Math.cos(angle);
+        pageSines[row * pairs + pair] = Math.sin(angle);
+      }
+    }
+    System.arraycopy(centre, 0, here, 0, headSize);
+    for (int pair = 0; pair < pairs; pair++) {
+      double cosine = pageCosines[row * pairs + pair];
+      double sine = pageSines[row * pairs + pair];
+      double a = centre[rotation.first(pair)];
+      double b = centre[rotation.second(pair)];
+      here[rotation.first(pair)] = (float) (a * cosine - b * sine);
+      here[rotation.second(pair)] = (float) (b * cosine + a * sine);
+    }
+    return here;
+  }
+
   /**
    * Subtracts the centre from a page's keys.
    *
@@ -96,11 +156,7 @@ final class KeyCentre {
    * @param keys out: {@code [token][headSize]}
    */
   void subtract(float[] centre, float[] panel, int stride, int page, float[] keys) {
-    float[] here = centre;
-    if (rotation != null) {
-      here = new float[headSize];
-      rotation.turn(centre, page * pageTokens, here, headSize);
-    }
+    float[] here = at(page, centre);
     for (int t = 0; t < pageTokens; t++) {
       for (int d = 0; d < headSize; d++) {
         keys[t * headSize + d] = panel[d * stride + t] - here[d];
@@ -117,8 +173,8 @@ final class KeyCentre {
       for (int pair = 0; pair < pairs; pair++) {
         int first = rotation.first(pair);
         int second = rotation.second(pair);
-        float cosine = cosines[t * pairs + pair];
-        float sine = sines[t * pairs + pair];
+        float cosine = cosines[pair * pageTokens + t];
+        float sine = sines[pair * pageTokens + t];
         keys[t * headSize + first] =
             panel[first * stride + t] - (here[first] * cosine - here[second] * sine);
         keys[t * headSize + second] =

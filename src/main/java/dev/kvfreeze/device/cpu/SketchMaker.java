@@ -2,7 +2,10 @@ package dev.kvfreeze.device.cpu;
 
 import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.SketchedPage;
+import java.util.ArrayList;
+import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Map;
 
 /** Makes {@link KeySketches} from the keys of full pages. */
 final class SketchMaker {
@@ -13,10 +16,15 @@ final class SketchMaker {
 
   private final WorkerPool pool;
   private final AttentionKernels kernels;
+  private final NativeLevel level;
   private final Scratch[] scratch;
 
-  SketchMaker(WorkerPool pool, AttentionKernels kernels) {
+  /**
+   * @param level what of the processor is used beside {@code kernels}
+   */
+  SketchMaker(WorkerPool pool, AttentionKernels kernels, NativeLevel level) {
     this.pool = pool;
+    this.level = level;
     this.kernels = kernels;
     this.scratch = new Scratch[pool.threads()];
     for (int i = 0; i < scratch.length; i++) {
@@ -30,12 +38,7 @@ final class SketchMaker {
   }
 
   void sketch(CpuPageMemory memory, List<SketchedPage> pages) {
-    for (int i = 0; i < pages.size(); i++) {
-      KeySketches target = pages.get(i).target();
-      if (target.centre == null) {
-        target.centre = centre(memory, pages, i);
-      }
-    }
+    centre(memory, pages);
     pool.parallelFor(
         pages.size(),
         1,
@@ -49,24 +52,38 @@ final class SketchMaker {
     }
   }
 
+  /** Gives sketches that have no centre yet that of their pages here. */
+  private void centre(CpuPageMemory memory, List<SketchedPage> pages) {
+    Map<KeySketches, List<SketchedPage>> byTarget = new IdentityHashMap<>();
+    for (SketchedPage page : pages) {
+      if (page.target().centre == null) {
+        byTarget.computeIfAbsent(page.target(), target -> new ArrayList<>()).add(page);
+      }
+    }
+    List<List<SketchedPage>> groups = List.copyOf(byTarget.values());
+    pool.parallelFor(
+        groups.size(),
+        1,
+        (worker, from, to) -> {
+          for (int i = from; i < to; i++) {
+            groups.get(i).get(0).target().centre = mean(scratch[worker], memory, groups.get(i));
+          }
+        });
+  }
+
   /** Softmax does not see what all keys have in common, so it need not be kept. */
-  private float[] centre(CpuPageMemory memory, List<SketchedPage> pages, int first) {
-    KeySketches target = pages.get(first).target();
+  private float[] mean(Scratch own, CpuPageMemory memory, List<SketchedPage> pages) {
+    KeySketches target = pages.get(0).target();
     int headSize = target.headSize();
     int pageTokens = target.pageTokens();
-    Scratch own = scratch[0];
     own.ensure(headSize, pageTokens);
     own.centre = KeyCentre.of(target, own.centre);
     double[] sums = new double[headSize];
-    int tokens = 0;
-    for (int i = first; i < pages.size(); i++) {
-      if (pages.get(i).target() != target) {
-        continue;
-      }
-      own.unpack(kernels, memory, pages.get(i).slot(), headSize, pageTokens);
-      own.centre.addPage(own.panel, own.stride, pages.get(i).page(), sums);
-      tokens += pageTokens;
+    for (SketchedPage page : pages) {
+      own.unpack(kernels, memory, page.slot(), headSize, pageTokens);
+      own.centre.addPage(own.panel, own.stride, page.page(), sums);
     }
+    int tokens = pages.size() * pageTokens;
     float[] centre = new float[headSize];
     for (int d = 0; d < headSize; d++) {
       centre[d] = (float) (sums[d] / tokens);
@@ -79,9 +96,21 @@ final class SketchMaker {
     int headSize = target.headSize();
     int pageTokens = target.pageTokens();
     own.ensure(headSize, pageTokens);
+    own.centre = KeyCentre.of(target, own.centre);
+    if (level != NativeLevel.NONE) {
+      NativeSketchMaker.sketchPage(
+          memory,
+          page.slot(),
+          target,
+          page.page(),
+          own.centre.at(page.page(), target.centre),
+          own.centre,
+          GAUSSIAN_HALF_STEP,
+          own.sideBySide);
+      return;
+    }
     own.unpack(kernels, memory, page.slot(), headSize, pageTokens);
     RotationMatrix rotation = RotationMatrix.of(headSize);
-    own.centre = KeyCentre.of(target, own.centre);
     own.centre.subtract(target.centre, own.panel, own.stride, page.page(), own.keys);
     rotation.rotate(kernels, own.keys, pageTokens, own.rotated);
     for (int t = 0; t < pageTokens; t++) {
@@ -132,6 +161,7 @@ final class SketchMaker {
     float[] panel = {};
     float[] keys = {};
     float[] rotated = {};
+    float[] sideBySide = {};
     KeyCentre centre;
     int stride;
 
@@ -139,6 +169,9 @@ final class SketchMaker {
       stride = pageTokens + AttentionKernels.SLACK;
       if (panel.length < headSize * stride) {
         panel = new float[headSize * stride];
+      }
+      if (sideBySide.length < NativeSketchMaker.scratch(headSize)) {
+        sideBySide = new float[NativeSketchMaker.scratch(headSize)];
       }
       int rows = AttentionKernels.paddedRows(pageTokens);
       int room = rows * RotationMatrix.of(headSize).stride() + AttentionKernels.SLACK;

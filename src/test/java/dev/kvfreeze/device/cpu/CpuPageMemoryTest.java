@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
+import java.util.Arrays;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 
@@ -45,6 +46,36 @@ class CpuPageMemoryTest {
         int from = slot % layout.wordsPerPage();
         for (int i = 0; i < layout.wordsPerPage(); i++) {
           assertThat(back[1 + i]).isEqualTo(words[from + i]);
+        }
+      }
+    }
+  }
+
+  @Test
+  void manyPagesAreCopiedToTheirSlotsOnAllThreads() {
+    PageLayout layout = new PageLayout(64, 16, KvFormat.BF16);
+    int words = layout.wordsPerPage();
+    int pages = 2 * (1 << 20) / words + 7;
+    int[] source = new Random(7).ints((long) pages * words).toArray();
+    for (int threads = 1; threads <= 3; threads++) {
+      try (WorkerPool pool = new WorkerPool(threads)) {
+        CpuPageMemory memory = new CpuPageMemory(layout, (long) pages * layout.pageBytes(), pool);
+        memory.ensure(pages);
+        for (int count : new int[] {0, 1, 31, 32, 33, pages}) {
+          int[] slots = new int[pages];
+          int[][] sources = new int[pages][];
+          int[] offsets = new int[pages];
+          for (int i = 0; i < count; i++) {
+            slots[i] = (i * 7 + count) % pages;
+            sources[i] = source;
+            offsets[i] = i * words;
+          }
+          memory.write(count, slots, sources, offsets);
+          int[] back = new int[words];
+          for (int i = 0; i < count; i++) {
+            memory.read(slots[i], back, 0);
+            assertThat(Arrays.equals(back, 0, words, source, i * words, (i + 1) * words)).isTrue();
+          }
         }
       }
     }

@@ -1,0 +1,111 @@
+package dev.kvfreeze.device.cpu;
+
+import dev.kvfreeze.device.KeySketches;
+import dev.kvfreeze.device.KvFormat;
+import dev.kvfreeze.device.PageLayout;
+import java.util.Objects;
+
+/**
+ * Sketches of keys by {@code sketch_keys_avx512.c}, where {@link NativeLevel#AVX512} is there.
+ * Codes and steps are those of {@link SketchMaker} over the vector kernels to the bit; over the
+ * scalar ones, whose products round twice, a value at the border of two codes may get the other.
+ */
+final class NativeSketchMaker {
+  /** Tokens that are worked on side by side. */
+  private static final int TOKENS = 16;
+
+  private static final int FORMAT_F32 = 0;
+  private static final int FORMAT_BF16 = 1;
+  private static final int PAIRS_ARE_HALVES = 0;
+  private static final int PAIRS_ARE_NEIGHBOURS = 1;
+
+  private NativeSketchMaker() {}
+
+  /** Elements of scratch for keys of a head size. */
+  static int scratch(int headSize) {
+    return (headSize + RotationMatrix.of(headSize).stride()) * TOKENS;
+  }
+
+  /**
+   * Sketches the keys of one page.
+   *
+   * @param centre turned to the page's first position
+   * @param turns how it turns from there
+   * @param halfStep of codes of two bits, in standard deviations
+   * @param scratch of {@link #scratch} elements
+   */
+  static void sketchPage(
+      CpuPageMemory memory,
+      int slot,
+      KeySketches target,
+      int page,
+      float[] centre,
+      KeyCentre turns,
+      double halfStep,
+      float[] scratch) {
+    PageLayout layout = memory.layout();
+    int headSize = target.headSize();
+    int pageTokens = target.pageTokens();
+    if (layout.headSize() != headSize || layout.pageTokens() != pageTokens) {
+      throw new IllegalArgumentException(layout + " holds no keys for these sketches");
+    }
+    int[] slab = memory.slab(slot);
+    int keyAt = memory.offset(slot);
+    int pairs = turns.pairs();
+    RotationMatrix rotation = RotationMatrix.of(headSize);
+    int token = Math.multiplyExact(page, pageTokens);
+    int end = Math.addExact(token, pageTokens);
+    int blocks = (end - 1) / KeySketches.BLOCK_TOKENS + 1;
+    int blockWords = target.words() * KeySketches.BLOCK_TOKENS;
+    Objects.checkFromIndexSize(keyAt, layout.wordsPerPage(), slab.length);
+    Objects.checkFromIndexSize(0, headSize, centre.length);
+    Objects.checkFromIndexSize(0, 2 * pairs, headSize);
+    Objects.checkFromIndexSize(0, pairs * pageTokens, turns.cosines().length);
+    Objects.checkFromIndexSize(0, pairs * pageTokens, turns.sines().length);
+    Objects.checkFromIndexSize(0, headSize * rotation.stride(), rotation.columns().length);
+    Objects.checkFromIndexSize(0, scratch(headSize), scratch.length);
+    Objects.checkFromIndexSize(0, Math.multiplyExact(blocks, blockWords), target.bits.length);
+    Objects.checkFromIndexSize(token, pageTokens, target.steps.length);
+    sketchPage0(
+        slab,
+        keyAt,
+        headSize,
+        pageTokens,
+        layout.format() == KvFormat.F32 ? FORMAT_F32 : FORMAT_BF16,
+        centre,
+        turns.cosines(),
+        turns.sines(),
+        pairs,
+        turns.neighbours() ? PAIRS_ARE_NEIGHBOURS : PAIRS_ARE_HALVES,
+        rotation.columns(),
+        rotation.stride(),
+        scratch,
+        target.bits,
+        target.steps,
+        target.planes(),
+        target.words(),
+        token,
+        halfStep);
+  }
+
+  private static native void sketchPage0(
+      int[] slab,
+      int keyAt,
+      int headSize,
+      int pageTokens,
+      int format,
+      float[] centre,
+      float[] cosines,
+      float[] sines,
+      int pairs,
+      int pairing,
+      float[] columns,
+      int stride,
+      float[] scratch,
+      int[] bits,
+      short[] steps,
+      int planes,
+      int words,
+      int token,
+      double halfStep);
+}
