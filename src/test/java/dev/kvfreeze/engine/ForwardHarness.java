@@ -17,6 +17,7 @@ import dev.kvfreeze.freeze.PolicyOptions;
 import dev.kvfreeze.freeze.StepKind;
 import dev.kvfreeze.model.LanguageModel;
 import dev.kvfreeze.model.ModelSpec;
+import java.util.Arrays;
 import java.util.List;
 
 /** A transformer with a cache of its own, for tests that look at logits. */
@@ -95,43 +96,59 @@ final class ForwardHarness implements AutoCloseable {
 
   /** Perplexity of a text after its first token, read in chunks. */
   double perplexity(int[] tokens) {
-    double sum = 0;
+    return perplexityOf(losses(tokens));
+  }
+
+  /** The same in decode steps, a token at a time. */
+  double decodePerplexity(int[] tokens) {
+    return perplexityOf(decodeLosses(tokens));
+  }
+
+  private static double perplexityOf(double[] losses) {
+    return Math.exp(Arrays.stream(losses).average().orElseThrow());
+  }
+
+  /** Negative log-likelihood of each token of a text but the first, in nats, read in chunks. */
+  double[] losses(int[] tokens) {
+    double[] losses = new double[tokens.length - 1];
     float[] logits = new float[transformer.spec().vocabulary()];
     try (SequenceCache sequence = open()) {
-      for (int at = 0; at < tokens.length - 1; at += CHUNK) {
-        int count = Math.min(CHUNK, tokens.length - 1 - at);
+      for (int at = 0; at < losses.length; at += CHUNK) {
+        int count = Math.min(CHUNK, losses.length - at);
         sequence.extend(count);
         sequence.beginStep(StepKind.PREFILL);
         transformer.forward(List.of(new ForwardSlice(sequence, tokens, at, count)));
         sequence.endStep(StepKind.PREFILL);
         for (int row = 0; row < count; row++) {
           transformer.logitsOfRow(row);
-          LogitStatistics statistics = transformer.statistics(0);
-          transformer.readLogits(0, logits);
-          sum += statistics.logSumExp() - logits[tokens[at + row + 1]];
+          losses[at + row] = loss(tokens[at + row + 1], logits);
         }
       }
     }
-    return Math.exp(sum / (tokens.length - 1));
+    return losses;
   }
 
   /** The same in decode steps, a token at a time. */
-  double decodePerplexity(int[] tokens) {
-    double sum = 0;
+  double[] decodeLosses(int[] tokens) {
+    double[] losses = new double[tokens.length - 1];
     float[] logits = new float[transformer.spec().vocabulary()];
     try (SequenceCache sequence = open()) {
-      for (int at = 0; at < tokens.length - 1; at++) {
+      for (int at = 0; at < losses.length; at++) {
         sequence.extend(1);
         sequence.beginStep(StepKind.DECODE);
         transformer.forward(List.of(new ForwardSlice(sequence, tokens, at, 1)));
         sequence.endStep(StepKind.DECODE);
         transformer.logitsOfRows(1);
-        LogitStatistics statistics = transformer.statistics(0);
-        transformer.readLogits(0, logits);
-        sum += statistics.logSumExp() - logits[tokens[at + 1]];
+        losses[at] = loss(tokens[at + 1], logits);
       }
     }
-    return Math.exp(sum / (tokens.length - 1));
+    return losses;
+  }
+
+  private double loss(int token, float[] logits) {
+    LogitStatistics statistics = transformer.statistics(0);
+    transformer.readLogits(0, logits);
+    return statistics.logSumExp() - logits[token];
   }
 
   @Override

@@ -93,16 +93,14 @@ class ReferenceAgreementTest {
     }
   }
 
-  /** Decode steps round their activations to 8 bits. */
   @ParameterizedTest
   @ValueSource(strings = {ReferenceData.SMOLLM2, ReferenceData.GEMMA3})
   void perplexityOfDecodeStepsIsTheExactOne(String name) {
-    ReferenceData reference = ReferenceData.of(name);
+    int[] tokens = ReferenceData.of(name).tokens("perplexity");
     try (LanguageModel model = open(name);
-        ForwardHarness harness = new ForwardHarness(model, KvFormat.BF16, 16)) {
-      double perplexity = harness.decodePerplexity(reference.tokens("perplexity"));
-      assertThat(perplexity)
-          .isCloseTo(reference.exact().get("perplexity").doubleValue(), withinPercentage(0.5));
+        ForwardHarness exact = exact(model);
+        ForwardHarness rounded = new ForwardHarness(model, KvFormat.BF16, 16)) {
+      assertOnlyRounded(rounded.decodeLosses(tokens), exact.losses(tokens));
     }
   }
 
@@ -113,17 +111,35 @@ class ReferenceAgreementTest {
     assumeThat(provider.equals("native") && !KernelProviders.hasNative()).isFalse();
     ReferenceData reference = ReferenceData.of(ReferenceData.SMOLLM2);
     int[] tokens = Arrays.copyOf(reference.tokens("perplexity"), 200);
-    double exact;
     try (LanguageModel model = open(ReferenceData.SMOLLM2);
-        ForwardHarness harness = exact(model)) {
-      exact = harness.perplexity(tokens);
-    }
-    try (LanguageModel model = open(ReferenceData.SMOLLM2);
+        ForwardHarness exact = exact(model);
         ForwardHarness harness =
             KernelProviders.with(provider, () -> new ForwardHarness(model, KvFormat.BF16, 16))) {
-      assertThat(harness.perplexity(tokens)).isCloseTo(exact, withinPercentage(0.5));
-      assertThat(harness.decodePerplexity(tokens)).isCloseTo(exact, withinPercentage(0.5));
+      double[] losses = exact.losses(tokens);
+      assertThat(harness.perplexity(tokens))
+          .isCloseTo(
+              Math.exp(Arrays.stream(losses).average().orElseThrow()), withinPercentage(0.5));
+      assertOnlyRounded(harness.decodeLosses(tokens), losses);
     }
+  }
+
+  /**
+   * Decode steps round their activations to 8 bits, which moves the loss of a token by 0.06 to 0.09
+   * nats, this way or that, on every kind of kernel. So many tokens must differ by no more than
+   * that, and their mean by no more than half a percent of perplexity, as far as so many can tell.
+   */
+  private static void assertOnlyRounded(double[] rounded, double[] exact) {
+    double sum = 0;
+    double squares = 0;
+    for (int i = 0; i < exact.length; i++) {
+      double difference = rounded[i] - exact[i];
+      sum += difference;
+      squares += difference * difference;
+    }
+    double mean = sum / exact.length;
+    double deviation = Math.sqrt(squares / exact.length - mean * mean);
+    assertThat(deviation).isLessThan(0.1);
+    assertThat(Math.abs(mean)).isLessThan(0.005 + 3 * deviation / Math.sqrt(exact.length));
   }
 
   @ParameterizedTest

@@ -53,10 +53,16 @@ final class ElementwiseOperations {
   void rmsNorm(CpuActivations x, int rows, float[] gain, float epsilon, CpuActivations out) {
     int columns = x.columns();
     checkLength("the norm's gain", gain.length, columns);
+    checkLength("the normed rows", out.columns(), columns);
     overRows(
         rows,
         columns,
         (worker, from, to) -> {
+          if (natively) {
+            int at = from * columns;
+            NativeNorms.norm(x.values(), at, to - from, columns, gain, epsilon, out.values(), at);
+            return;
+          }
           for (int r = from; r < to; r++) {
             int outAt = r * out.columns();
             kernels.rmsNorm(x.values(), r * columns, columns, gain, epsilon, out.values(), outAt);
@@ -91,6 +97,19 @@ final class ElementwiseOperations {
         rows,
         columns,
         (worker, from, to) -> {
+          if (natively) {
+            NativeNorms.addNorm(
+                sum,
+                added,
+                addendNorm,
+                from * columns,
+                to - from,
+                columns,
+                norm,
+                epsilon,
+                normed.values());
+            return;
+          }
           for (int at = from * columns; at < to * columns; at += columns) {
             if (addendNorm != null) {
               kernels.rmsNorm(added, at, columns, addendNorm, epsilon, added, at);
@@ -109,6 +128,12 @@ final class ElementwiseOperations {
         rows,
         columns,
         (worker, from, to) -> {
+          if (natively) {
+            int heads = (to - from) * (columns / headSize);
+            int first = from * columns;
+            NativeNorms.norm(x.values(), first, heads, headSize, gain, epsilon, x.values(), first);
+            return;
+          }
           for (int at = from * columns; at < to * columns; at += headSize) {
             kernels.rmsNorm(x.values(), at, headSize, gain, epsilon, x.values(), at);
           }

@@ -111,7 +111,7 @@ public record KernelProvider(
         name,
         new VectorMatmulKernels(),
         new VectorAttentionKernels(),
-        new VectorElementwiseKernels(),
+        new VectorElementwiseKernels(level),
         new VectorSketchKernels(),
         level);
   }

@@ -19,6 +19,16 @@ final class VectorElementwiseKernels implements ElementwiseKernels {
   private static final int LOGIT_RUN = 4096;
 
   private final ElementwiseKernels scalar = new ScalarElementwiseKernels();
+  private final boolean natively;
+
+  /** With vectors alone, nothing in native code. */
+  VectorElementwiseKernels() {
+    this(NativeLevel.NONE);
+  }
+
+  VectorElementwiseKernels(NativeLevel level) {
+    this.natively = level.compareTo(NativeLevel.AVX512) >= 0;
+  }
 
   @Override
   public void rmsNorm(
@@ -169,7 +179,11 @@ final class VectorElementwiseKernels implements ElementwiseKernels {
   /**
    * {@code sums[0]} becomes the sum of exp(x - max), {@code sums[1]} that of (max - x) times it.
    */
-  private static void addRun(float[] x, int offset, int count, float max, float[] sums) {
+  private void addRun(float[] x, int offset, int count, float max, float[] sums) {
+    if (natively) {
+      NativeNorms.moments(x, offset, count, max, sums);
+      return;
+    }
     int whole = count - count % LANES;
     VectorExponentials.moments(x, offset, whole, max, sums);
     for (int i = whole; i < count; i++) {

@@ -79,11 +79,13 @@ class KernelWatchTest {
 
       KernelWatch second = started(pool, kept);
       assertThat(second.verdict()).startsWith("good when checked on 20");
-      second.judge(1_000_000);
-      assertThat(second.verdict()).startsWith("compiled badly");
-      assertThat(cache).isEmptyDirectory();
-      second.judge(100);
-      assertThat(second.verdict()).isEqualTo("good");
+      do { // Nor is a check that steps confirm kept before all is compiled.
+        second.judge(1_000_000);
+        assertThat(second.verdict()).startsWith("compiled badly");
+        assertThat(cache).isEmptyDirectory();
+        second.judge(100);
+        assertThat(second.verdict()).isEqualTo("good");
+      } while (cache.toFile().list().length == 0 && ++starts < 60);
       assertThat(started(pool, kept).verdict()).startsWith("good when checked on 20");
       second.judge(1_000_000);
       assertThat(started(pool, kept).verdict()).doesNotContain("when checked");
