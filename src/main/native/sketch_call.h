@@ -14,6 +14,7 @@ enum { PART_HEAD, PART_PAGES, PART_SUMS_AT, PART_PAGES_AT, PART_FIELDS };
 enum { RUN_RUNS, RUN_HIDDEN, RUN_FIELDS };
 enum {
   SET_HEAD_SIZE,
+  SET_CODES,
   SET_PLANES,
   SET_PAGE_TOKENS,
   SET_GROUP,
@@ -49,7 +50,10 @@ typedef struct {
   const float *queries;
   const float *centres;
   const float *shares;
+  // Of turned keys the matrix, else null; of some dimensions of the keys, by head and code, which ones and their weights.
   const float *rotation;
+  const jint *dimensions;
+  const float *weights;
   const float *cosines;
   const float *sines;
   const float *parabolas;
@@ -64,6 +68,7 @@ typedef struct {
   int firstHead;
   int group;
   int headSize;
+  int codes;
   int words;
   int shifts;
   int waves;

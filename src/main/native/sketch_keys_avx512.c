@@ -1,5 +1,6 @@
-// Makes the sketches of a page's keys, see KeySketches.java: each key less the centre, turned by a fixed rotation, and
-// rounded to codes of one or two bits. 16 tokens lie side by side, so each sum is made in the order of the Java kernels.
+// Makes the sketches of a page's keys, see KeySketches.java: each key less the centre, and then either turned by a fixed
+// rotation and rounded to codes of one or two bits, or only some of its dimensions, those to codes of two, four or six.
+// 16 tokens lie side by side, so each sum is made in the order of the Java kernels.
 // The caller has checked all bounds.
 
 #include <float.h>
@@ -7,6 +8,7 @@
 #include <jni.h>
 #include <stdint.h>
 
+#define MAX_HELD 10
 #include "held_arrays.h"
 
 // As in NativeSketchMaker.java.
@@ -172,6 +174,101 @@ static void encode(const float *rotated, int size, const Sketches *sketches, dou
   const __mmask16 zero = _mm512_cmp_ps_mask(products, _mm512_setzero_ps(), _CMP_EQ_OQ);
   const __m512 steps = _mm512_mask_div_ps(_mm512_setzero_ps(), (__mmask16)~zero, squares, products);
   _mm512_mask_cvtepi32_storeu_epi16(sketches->steps + token, tokens, bfloat_bits(steps));
+}
+
+// The dimensions that are kept, as in SketchChannels.java.
+typedef struct {
+  const int32_t *dimensions, *codes;
+  const float *inverse_widths;
+  int count;
+} Channels;
+
+// Bits of the first half of a dimension's levels.
+static float half_of(int codes) {
+  return (float)(1 << (2 * codes - 1));
+}
+
+// At least 1, and such that no dimension is cut; bfloat16 numbers, rounded up.
+static __m512 channel_steps(const float *keys, const Channels *channels) {
+  __m512 step = _mm512_set1_ps(1);
+  for (int entry = 0; entry < channels->count; entry++) {
+    const __m512 x = _mm512_abs_ps(_mm512_loadu_ps(keys + channels->dimensions[entry] * TOKENS));
+    const __m512 scaled = _mm512_mul_ps(x, _mm512_set1_ps(channels->inverse_widths[entry]));
+    // The maximum is its second operand where the first is NaN.
+    step = _mm512_max_ps(_mm512_mul_ps(scaled, _mm512_set1_ps(1 / half_of(channels->codes[entry]))), step);
+  }
+  step = _mm512_min_ps(step, _mm512_set1_ps(1e30f));
+  const __m512i up = _mm512_add_epi32(_mm512_castps_si512(step), _mm512_set1_epi32(0xffff));
+  return _mm512_castsi512_ps(_mm512_and_si512(up, _mm512_set1_epi32((int)0xffff0000)));
+}
+
+static void encode_channels(const float *keys, const Channels *channels, const Sketches *sketches, int token,
+                            __mmask16 tokens) {
+  const __m512i counted = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i places = _mm512_add_epi32(_mm512_set1_epi32(token), counted);
+  const __m512i block_words =
+      _mm512_mullo_epi32(_mm512_srli_epi32(places, 6), _mm512_set1_epi32(sketches->words * BLOCK_TOKENS));
+  const __m512i first_word =
+      _mm512_add_epi32(block_words, _mm512_and_si512(places, _mm512_set1_epi32(BLOCK_TOKENS - 1)));
+  const __m512 step = channel_steps(keys, channels);
+  const __m512 inverse = _mm512_div_ps(_mm512_set1_ps(1), step);
+  __m512i packed = _mm512_setzero_si512();
+  int index = 0;
+  for (int entry = 0; entry < channels->count; entry++) {
+    const int codes = channels->codes[entry];
+    const __m512 half = _mm512_set1_ps(half_of(codes));
+    const __m512 x = _mm512_loadu_ps(keys + channels->dimensions[entry] * TOKENS);
+    const __m512 scaled = _mm512_mul_ps(x, _mm512_set1_ps(channels->inverse_widths[entry]));
+    __m512 level = _mm512_add_ps(_mm512_mul_ps(scaled, inverse), half);
+    level = _mm512_max_ps(level, _mm512_setzero_ps());
+    level = _mm512_min_ps(level, _mm512_set1_ps(2 * half_of(codes) - 1));
+    const __m512i code = _mm512_cvttps_epi32(level);
+    for (int place = codes - 1; place >= 0; place--, index++) {
+      const __m512i two = _mm512_and_si512(_mm512_srlv_epi32(code, _mm512_set1_epi32(2 * place)), _mm512_set1_epi32(3));
+      packed = _mm512_or_si512(packed, _mm512_sllv_epi32(two, _mm512_set1_epi32(index % 16 * 2)));
+      if (index % 16 == 15) {
+        packed = _mm512_xor_si512(packed, _mm512_set1_epi32(INT32_MIN));
+        _mm512_mask_i32scatter_epi32(sketches->bits + index / 16 * BLOCK_TOKENS, tokens, first_word, packed, 4);
+        packed = _mm512_setzero_si512();
+      }
+    }
+  }
+  if (index % 16) {
+    _mm512_mask_i32scatter_epi32(sketches->bits + index / 16 * BLOCK_TOKENS, tokens, first_word, packed, 4);
+  }
+  const __m512i steps = _mm512_srli_epi32(_mm512_castps_si512(step), 16);
+  _mm512_mask_cvtepi32_storeu_epi16(sketches->steps + token, tokens, steps);
+}
+
+JNIEXPORT void JNICALL Java_dev_kvfreeze_device_cpu_NativeSketchMaker_sketchChannels0(
+    JNIEnv *env, jclass owner, jintArray slab_array, jint key_at, jint head_size, jint page_tokens, jint format,
+    jfloatArray here_array, jfloatArray cosine_array, jfloatArray sine_array, jint pairs, jint pairing,
+    jintArray dimension_array, jintArray code_array, jfloatArray width_array, jint kept, jfloatArray scratch_array,
+    jintArray bit_array, jshortArray step_array, jint words, jint token) {
+  HeldArrays held = {.env = env};
+  const int32_t *slab = hold(&held, slab_array);
+  const float *here = hold(&held, here_array);
+  const float *cosines = hold(&held, cosine_array);
+  const float *sines = hold(&held, sine_array);
+  const int32_t *dimensions = hold(&held, dimension_array);
+  const int32_t *codes = hold(&held, code_array);
+  const float *widths = hold(&held, width_array);
+  float *scratch = hold(&held, scratch_array);
+  int32_t *bits = hold(&held, bit_array);
+  int16_t *steps = hold(&held, step_array);
+  if (!held.failed) {
+    const Page page = {slab + key_at, head_size, page_tokens, format};
+    const Centre centre = {here, cosines, sines, pairs, pairing};
+    const Channels channels = {dimensions, codes, widths, kept};
+    const Sketches sketches = {bits, steps, 2, words};
+    for (int first = 0; first < page_tokens; first += TOKENS) {
+      const int count = page_tokens - first;
+      const __mmask16 tokens = count >= TOKENS ? 0xffff : (__mmask16)((1u << count) - 1);
+      subtract_centre(&page, &centre, first, tokens, scratch);
+      encode_channels(scratch, &channels, &sketches, token + first, tokens);
+    }
+  }
+  release(&held);
 }
 
 JNIEXPORT void JNICALL Java_dev_kvfreeze_device_cpu_NativeSketchMaker_sketchPage0(

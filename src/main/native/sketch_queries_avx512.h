@@ -1,4 +1,4 @@
-// Queries prepared for the sketches: rotated, rounded, and their waves with the centre of the keys.
+// Queries prepared for the sketches: turned like the keys or laid out by code, rounded, and their waves with the centre of the keys.
 
 #ifndef KVFREEZE_SKETCH_QUERIES_AVX512_H
 #define KVFREEZE_SKETCH_QUERIES_AVX512_H
@@ -21,7 +21,16 @@ static void rotate(const Call *c, const float *x, float *rotated) {
   }
 }
 
-// Where in 64 dimensions the four bytes lie that a shift brings to the low ends of a word's bytes.
+// The query by code: its dimension, times the code's weight.
+static void gather(const Call *c, const float *x, int head, float *gathered) {
+  const jint *dimensions = c->dimensions + (size_t)head * c->codes;
+  const float *weights = c->weights + (size_t)head * c->codes;
+  for (int i = 0; i < c->codes; i++) {
+    gathered[i] = x[dimensions[i]] * weights[i];
+  }
+}
+
+// Where in 64 codes the four bytes lie that a shift brings to the low ends of a word's bytes.
 static __m512i byte_order(int planes) {
   uint8_t order[64];
   const int shifts = 8 / planes;
@@ -34,11 +43,11 @@ static __m512i byte_order(int planes) {
 
 // Rounds a rotated query to 16 bits and lays its bytes out as the codes come out of their words.
 static void round_query(Call *c, const float *rotated, int query) {
-  const int padded = (c->headSize + 63) / 64 * 64;
+  const int padded = (c->codes + 63) / 64 * 64;
   float values[MOST_SIZE];
   __m512 top = _mm512_setzero_ps(), square = _mm512_setzero_ps();
   for (int i = 0; i < padded; i += LANES) {
-    const int left = c->headSize - i;
+    const int left = c->codes - i;
     const __m512 x = _mm512_maskz_loadu_ps(left > 0 ? first_lanes(left) : 0, rotated + i);
     _mm512_storeu_ps(values + i, x);
     top = _mm512_max_ps(_mm512_abs_ps(x), top);
@@ -140,7 +149,11 @@ static void set_queries(Call *c, int head) {
     for (int d = 0; d < c->headSize; d++) {
       query[d] = from[d] * c->scale;
     }
-    rotate(c, query, rotated);
+    if (c->rotation) {
+      rotate(c, query, rotated);
+    } else {
+      gather(c, query, head, rotated);
+    }
     round_query(c, rotated, g);
     c->numbers[g].excess *= c->errorVariance / 2;
     c->numbers[g].waveUnit = 0;

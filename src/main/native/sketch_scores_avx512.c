@@ -192,7 +192,8 @@ static void lay_out_scratch(Call *c, float *scratch) {
 JNIEXPORT jboolean JNICALL Java_dev_kvfreeze_device_cpu_NativeSketchScores_scoreParts(
     JNIEnv *env, jclass owner, jintArray settings, jfloatArray queries, jintArray heads, jintArray parts, jint from,
     jint to, jint firstHead, jint headCount, jintArray run, jint stride, jobjectArray bits, jobjectArray steps,
-    jfloatArray centres, jfloatArray shares, jfloatArray rotation, jfloatArray cosines, jfloatArray sines,
+    jfloatArray centres, jfloatArray shares, jfloatArray rotation, jintArray dimensions, jfloatArray weights,
+    jfloatArray cosines, jfloatArray sines,
     jfloatArray parabolas, jintArray shapes, jfloatArray results, jfloatArray sums, jfloatArray pageMasses,
     jfloatArray scratch, jfloat scale, jfloat errorVariance) {
   // References first: no other call is allowed while an array is held.
@@ -218,7 +219,9 @@ JNIEXPORT jboolean JNICALL Java_dev_kvfreeze_device_cpu_NativeSketchScores_score
   c.run = hold(env, run);
   c.centres = hold(env, centres);
   c.shares = hold(env, shares);
-  c.rotation = hold(env, rotation);
+  c.rotation = rotation ? hold(env, rotation) : 0;
+  c.dimensions = hold(env, dimensions);
+  c.weights = hold(env, weights);
   c.cosines = hold(env, cosines);
   c.sines = hold(env, sines);
   c.parabolas = hold(env, parabolas);
@@ -227,13 +230,15 @@ JNIEXPORT jboolean JNICALL Java_dev_kvfreeze_device_cpu_NativeSketchScores_score
   c.sums = hold(env, sums);
   c.pageMasses = hold(env, pageMasses);
   float *scratchHeld = hold(env, scratch);
-  complete &= c.set && c.queries && c.heads && c.parts && c.run && c.centres && c.shares && c.rotation && c.cosines;
+  complete &= c.set && c.queries && c.heads && c.parts && c.run && c.centres && c.shares && c.cosines;
+  complete &= (c.rotation || !rotation) && c.dimensions && c.weights;
   complete &= c.sines && c.parabolas && c.shapes && c.results && c.sums && c.pageMasses && scratchHeld;
   if (complete) {
     c.group = c.set[SET_GROUP];
     c.headSize = c.set[SET_HEAD_SIZE];
     c.shifts = 8 / c.set[SET_PLANES];
-    c.words = (c.headSize * c.set[SET_PLANES] + 31) / 32;
+    c.codes = c.set[SET_CODES];
+    c.words = (c.codes * c.set[SET_PLANES] + 31) / 32;
     c.waves = c.set[SET_FAST];
     lay_out_scratch(&c, scratchHeld);
     score_parts(&c);
@@ -246,7 +251,11 @@ JNIEXPORT jboolean JNICALL Java_dev_kvfreeze_device_cpu_NativeSketchScores_score
   release(env, parabolas, c.parabolas, JNI_ABORT);
   release(env, sines, c.sines, JNI_ABORT);
   release(env, cosines, c.cosines, JNI_ABORT);
-  release(env, rotation, c.rotation, JNI_ABORT);
+  release(env, weights, c.weights, JNI_ABORT);
+  release(env, dimensions, c.dimensions, JNI_ABORT);
+  if (rotation) {
+    release(env, rotation, c.rotation, JNI_ABORT);
+  }
   release(env, shares, c.shares, JNI_ABORT);
   release(env, centres, c.centres, JNI_ABORT);
   release(env, run, c.run, JNI_ABORT);

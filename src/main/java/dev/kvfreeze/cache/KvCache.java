@@ -3,6 +3,8 @@ package dev.kvfreeze.cache;
 import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.device.PageMemory;
+import dev.kvfreeze.device.SketchCalibration;
+import dev.kvfreeze.device.SketchChannels;
 import dev.kvfreeze.freeze.CacheShape;
 import dev.kvfreeze.freeze.CapShare;
 import dev.kvfreeze.freeze.FreezePolicy;
@@ -28,6 +30,10 @@ public final class KvCache implements AutoCloseable {
   final int pageBytes;
   final CacheShape shape;
   private final List<Rope> ropes;
+
+  /** By layer and KV head; empty where sketches are of turned keys. */
+  private final SketchChannels[] channels;
+
   private final ColdStore cold;
   private final int[] staging;
   private final long budgetBytes;
@@ -56,6 +62,21 @@ public final class KvCache implements AutoCloseable {
    */
   public KvCache(
       PageMemory memory, ColdStore cold, FreezePolicy policy, List<Rope> ropes, int kvHeads) {
+    this(memory, cold, policy, ropes, kvHeads, SketchCalibration.NONE);
+  }
+
+  /**
+   * The same where it is known what the model's keys and queries are like.
+   *
+   * @param calibration for a device that knows channels, or {@link SketchCalibration#NONE}
+   */
+  public KvCache(
+      PageMemory memory,
+      ColdStore cold,
+      FreezePolicy policy,
+      List<Rope> ropes,
+      int kvHeads,
+      SketchCalibration calibration) {
     int layers = ropes.size();
     if (layers < 1 || kvHeads < 1) {
       throw new IllegalArgumentException(
@@ -65,6 +86,10 @@ public final class KvCache implements AutoCloseable {
     this.pool = new PagePool(memory);
     this.cold = cold;
     this.ropes = ropes;
+    this.channels =
+        policy.estimates() == PageEstimates.SKETCHES
+            ? calibration.channels(policy.sketchPlanes())
+            : new SketchChannels[0];
     this.policy = policy;
     this.layers = layers;
     this.kvHeads = kvHeads;
@@ -149,10 +174,14 @@ public final class KvCache implements AutoCloseable {
   }
 
   /** Empty sketches of a head of a layer, or null when the policy wants none. */
-  KeySketches newSketches(int layer) {
-    return policy.estimates() == PageEstimates.SKETCHES
-        ? memory.newSketches(policy.sketchPlanes(), ropes.get(layer))
-        : null;
+  KeySketches newSketches(int layer, int head) {
+    if (policy.estimates() != PageEstimates.SKETCHES) {
+      return null;
+    }
+    Rope rope = ropes.get(layer);
+    return channels.length == 0
+        ? memory.newSketches(policy.sketchPlanes(), rope)
+        : memory.newSketches(channels[layer * kvHeads + head], rope);
   }
 
   /** Empty boxes of a head, or null when the policy wants none. */

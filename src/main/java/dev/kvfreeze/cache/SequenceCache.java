@@ -50,8 +50,9 @@ public final class SequenceCache implements AutoCloseable {
     this.pages = new HeadPages[cache.layers][cache.kvHeads];
     for (int i = 0; i < tables.length; i++) {
       int layer = i / cache.kvHeads;
-      tables[i] = new HeadTable(layer, cache.newSketches(layer), cache.newBoxes());
-      pages[layer][i % cache.kvHeads] = tables[i].pages;
+      int head = i % cache.kvHeads;
+      tables[i] = new HeadTable(layer, cache.newSketches(layer, head), cache.newBoxes());
+      pages[layer][head] = tables[i].pages;
     }
     this.passing = new PassingPages(this, cache, tables);
     this.choices = new PageChoices(this, cache, tables);

@@ -183,6 +183,11 @@ public interface Device extends AutoCloseable {
    */
   default void awaitMass() {}
 
+  /** Whether sketches may be of some dimensions only, {@link SketchChannels}. */
+  default boolean knowsSketchChannels() {
+    return false;
+  }
+
   /** Sketches the keys of full pages; a target's first call also finds its centre. */
   void sketchKeys(PageMemory memory, List<SketchedPage> pages);
 

@@ -5,9 +5,11 @@ import java.util.Arrays;
 
 /**
  * Small stand-ins for the keys of one KV head of one sequence, which stay resident when pages are
- * frozen: each key, centred and turned by one fixed random orthogonal matrix, keeps {@code planes}
- * bits a dimension and one step size (the idea of RaBitQ, Gao and Long, arXiv 2405.12497). Code
- * {@code u} of a dimension stands for {@code step * (2u - (2^planes - 1))}.
+ * frozen: of each key, centred, codes of {@code planes} bits and one step size. With {@link
+ * #channels} the codes are of 2 bits, of those dimensions that scores depend on most. Without them,
+ * each key is turned by one fixed random orthogonal matrix and has a code for every dimension (the
+ * idea of RaBitQ, Gao and Long, arXiv 2405.12497). Code {@code u} stands for {@code step * (2u -
+ * (2^planes - 1))}, times the channel's weight.
  *
  * <p>What keys have in common they have in common before the rotary embedding, which turns it with
  * the position. So with a {@link #rope} the centre is the mean of the keys turned back, and what is
@@ -33,8 +35,10 @@ public class KeySketches {
   private final int headSize;
   private final int pageTokens;
   private final int planes;
+  private final int codes;
   private final int words;
   private final Rope rope;
+  private final SketchChannels channels;
 
   /** Pages sketched, from the first of the sequence on. */
   public int pages;
@@ -72,18 +76,32 @@ public class KeySketches {
   }
 
   /**
+   * Of turned keys, a code for every dimension.
+   *
    * @param planes bits a dimension, 1 or 2
    * @param rope how the keys were turned to their positions, or null
    */
   public KeySketches(int headSize, int pageTokens, int planes, Rope rope) {
+    this(headSize, pageTokens, planes, headSize, rope, null);
+  }
+
+  /** Of some dimensions. */
+  public KeySketches(int pageTokens, SketchChannels channels, Rope rope) {
+    this(channels.headSize(), pageTokens, 2, channels.codes(), rope, channels);
+  }
+
+  private KeySketches(
+      int headSize, int pageTokens, int planes, int codes, Rope rope, SketchChannels channels) {
     if (planes < 1 || planes > 2) {
-      throw new IllegalArgumentException("a sketch has 1 or 2 bits a dimension, found " + planes);
+      throw new IllegalArgumentException("a sketch has codes of 1 or 2 bits, found " + planes);
     }
     this.headSize = headSize;
     this.pageTokens = pageTokens;
     this.planes = planes;
-    this.words = words(headSize, planes);
+    this.codes = codes;
+    this.words = words(codes, planes);
     this.rope = rope;
+    this.channels = channels;
   }
 
   public int headSize() {
@@ -99,9 +117,19 @@ public class KeySketches {
     return rope;
   }
 
-  /** Bits a dimension. */
+  /** Bits of a code. */
   public int planes() {
     return planes;
+  }
+
+  /** Codes of a token. */
+  public int codes() {
+    return codes;
+  }
+
+  /** The dimensions that codes are of, or null where keys are turned and have one for each. */
+  public SketchChannels channels() {
+    return channels;
   }
 
   /** Words of a token's codes. */
@@ -109,20 +137,32 @@ public class KeySketches {
     return words;
   }
 
-  /** Variance of a score's error for a query of length 1 and a sketch of step 1. */
+  /**
+   * Variance of a score's error for a query of length 1 and a sketch of step 1: what scores are
+   * corrected by. Channels leave so small an error that correcting them does not pay.
+   */
+  public float errorVariance() {
+    return channels == null ? errorVariance(planes, headSize) : 0;
+  }
+
+  /** The same of turned keys. */
   public static float errorVariance(int planes, int headSize) {
     // The error is orthogonal to the key, so a dimension less than all has it.
     return (float) (ERROR_OF_CODES[planes] * headSize / Math.max(1, headSize - 1));
   }
 
-  /** Bytes of one token's sketch, its part of the estimates and of spare room included. */
-  public static int bytesPerToken(int headSize, int planes) {
-    return 4 * words(headSize, planes) + Short.BYTES + 1;
+  /**
+   * Bytes of one token's sketch, its part of the estimates and of spare room included.
+   *
+   * @param bits a dimension, mean
+   */
+  public static int bytesPerToken(int headSize, int bits) {
+    return 4 * words(headSize * bits, 1) + Short.BYTES + 1;
   }
 
-  private static int words(int headSize, int planes) {
-    int codes = Integer.SIZE / planes;
-    return (headSize + codes - 1) / codes;
+  private static int words(int codes, int planes) {
+    int codesOfWord = Integer.SIZE / planes;
+    return (codes + codesOfWord - 1) / codesOfWord;
   }
 
   /**
@@ -152,9 +192,9 @@ public class KeySketches {
     return 4L * bits.length + 2L * steps.length + 4L * mass.length + centreBytes;
   }
 
-  /** Index in {@link #bits} of the word with a dimension's code. */
-  public int wordAt(int token, int dimension) {
-    int word = dimension / (Integer.SIZE / planes);
+  /** Index in {@link #bits} of the word with a code. */
+  public int wordAt(int token, int index) {
+    int word = index / (Integer.SIZE / planes);
     return (token / BLOCK_TOKENS * words + word) * BLOCK_TOKENS + token % BLOCK_TOKENS;
   }
 
@@ -200,10 +240,10 @@ public class KeySketches {
     return unaskedShare;
   }
 
-  /** The code of a dimension of a token. */
-  public int code(int token, int dimension) {
-    int place = dimension % (Integer.SIZE / planes) * planes;
-    int code = bits[wordAt(token, dimension)] >>> place & (1 << planes) - 1;
+  /** A code of a token. */
+  public int code(int token, int index) {
+    int place = index % (Integer.SIZE / planes) * planes;
+    int code = bits[wordAt(token, index)] >>> place & (1 << planes) - 1;
     return place + planes == Integer.SIZE ? code ^ 1 << planes - 1 : code;
   }
 

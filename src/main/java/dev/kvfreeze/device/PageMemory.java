@@ -62,6 +62,14 @@ public interface PageMemory extends AutoCloseable {
     return new KeySketches(layout().headSize(), layout().pageTokens(), planes, rope);
   }
 
+  /**
+   * The same of the dimensions that matter, on devices that know them: {@link
+   * Device#knowsSketchChannels}.
+   */
+  default KeySketches newSketches(SketchChannels channels, Rope rope) {
+    return new KeySketches(layout().pageTokens(), channels, rope);
+  }
+
   /** A list of pages here is used no more: the device may forget its copy. */
   default void forget(HeadPages pages) {}
 

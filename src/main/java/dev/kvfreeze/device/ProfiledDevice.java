@@ -186,6 +186,11 @@ public final class ProfiledDevice implements Device {
   }
 
   @Override
+  public boolean knowsSketchChannels() {
+    return device.knowsSketchChannels();
+  }
+
+  @Override
   public void sketchKeys(PageMemory memory, List<SketchedPage> pages) {
     time(Part.SKETCHES, () -> device.sketchKeys(memory, pages));
   }
@@ -195,7 +200,7 @@ public final class ProfiledDevice implements Device {
       Activations queries, AttentionShape shape, List<SketchSegment> segments) {
     for (SketchSegment segment : segments) {
       for (KeySketches sketches : segment.heads()) {
-        int bytes = KeySketches.bytesPerToken(sketches.headSize(), sketches.planes());
+        int bytes = Integer.BYTES * sketches.words() + Short.BYTES + 1;
         times.read(Part.SKETCHES, (long) sketches.pages * sketches.pageTokens() * bytes);
       }
     }

@@ -9,6 +9,7 @@ import dev.kvfreeze.device.Device;
 import dev.kvfreeze.device.HostPages;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.device.PageMemory;
+import dev.kvfreeze.device.SketchCalibration;
 import dev.kvfreeze.device.cpu.CpuDevice;
 import dev.kvfreeze.freeze.FreezePolicies;
 import dev.kvfreeze.freeze.FreezePolicy;
@@ -68,7 +69,9 @@ public final class Engines {
               null,
               Math.max(options.prefillChunk(), options.maxBatch()),
               options.maxBatch());
-      cache = cache(device, options, policy, spec);
+      SketchCalibration calibration =
+          SketchCalibrator.calibrate(model, device, transformer, policy);
+      cache = cache(device, options, policy, spec, calibration);
       return new BatchEngine(
           model,
           device,
@@ -87,12 +90,17 @@ public final class Engines {
   }
 
   private static KvCache cache(
-      Device device, EngineOptions options, FreezePolicy policy, ModelSpec spec) {
+      Device device,
+      EngineOptions options,
+      FreezePolicy policy,
+      ModelSpec spec,
+      SketchCalibration calibration) {
     PageLayout layout = new PageLayout(spec.headSize(), options.pageTokens(), options.kvFormat());
     long poolBytes = options.poolBytes() == 0 ? device.usualPoolBytes() : options.poolBytes();
     PageMemory memory = device.pageMemory(layout, poolBytes);
     try {
-      return new KvCache(memory, coldStore(memory, options), policy, spec.ropes(), spec.kvHeads());
+      return new KvCache(
+          memory, coldStore(memory, options), policy, spec.ropes(), spec.kvHeads(), calibration);
     } catch (RuntimeException | Error e) {
       memory.close();
       throw e;

@@ -8,9 +8,11 @@ import dev.kvfreeze.device.Device;
 import dev.kvfreeze.device.DeviceInfo;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
+import dev.kvfreeze.device.SketchCalibration;
 import dev.kvfreeze.freeze.CacheShape;
 import dev.kvfreeze.freeze.ExpectedLengths;
 import dev.kvfreeze.freeze.FreezePolicy;
+import dev.kvfreeze.freeze.PageEstimates;
 import dev.kvfreeze.freeze.SequencePolicy;
 import dev.kvfreeze.freeze.StepKind;
 import dev.kvfreeze.model.LanguageModel;
@@ -47,6 +49,9 @@ public final class PolicyTrials implements AutoCloseable {
   private final int chunkTokens;
   private final Transformer transformer;
   private final Set<Integer> endTokens;
+
+  /** Made when a policy first asks for it. */
+  private SketchCalibration calibration;
 
   /** When a policy decides while the prompt is read. */
   public enum Decision {
@@ -202,7 +207,17 @@ public final class PolicyTrials implements AutoCloseable {
         new HostColdStore(layout.wordsPerPage(), COLD_BYTES),
         policy,
         spec.ropes(),
-        spec.kvHeads());
+        spec.kvHeads(),
+        policy.estimates() == PageEstimates.SKETCHES
+            ? calibration(policy)
+            : SketchCalibration.NONE);
+  }
+
+  private SketchCalibration calibration(FreezePolicy policy) {
+    if (calibration == null) {
+      calibration = SketchCalibrator.calibrate(model, device, transformer, policy);
+    }
+    return calibration;
   }
 
   /** Closes the device; the model stays the caller's. */

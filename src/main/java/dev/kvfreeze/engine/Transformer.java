@@ -39,6 +39,10 @@ public final class Transformer {
   private boolean decoding;
 
   private StepKind kind = StepKind.PREFILL;
+
+  /** Of the pass, or null. */
+  private QkvObserver observer;
+
   private final List<SketchSegment> scored = new ArrayList<>();
   private final List<SketchedPage> unsketched = new ArrayList<>();
 
@@ -176,6 +180,21 @@ public final class Transformer {
     return rows;
   }
 
+  /** The same, showing queries and keys to an observer. */
+  int forward(List<ForwardSlice> slices, StepKind kind, QkvObserver shown) {
+    observer = shown;
+    try {
+      return forward(slices, kind);
+    } finally {
+      observer = null;
+    }
+  }
+
+  /** Most rows of a pass. */
+  int maxRows() {
+    return maxRows;
+  }
+
   /** Before the policies look at a pass: their attention mass is there. */
   public void awaitMass() {
     device.awaitMass();
@@ -224,6 +243,9 @@ public final class Transformer {
     List<AttentionSegment> segments = segments(layer, slices);
     QkvRows qkv = new QkvRows(query, key, value, rows, positions);
     device.finishQkv(qkv, finish(layerSpec, w), shape, memory, segments);
+    if (observer != null) {
+      observer.observe(layer, qkv);
+    }
     if (kind == StepKind.DECODE) {
       recall(layer, shape, slices);
     } else {

@@ -235,6 +235,11 @@ public final class CpuDevice implements Device {
   }
 
   @Override
+  public boolean knowsSketchChannels() {
+    return true;
+  }
+
+  @Override
   public void sketchKeys(PageMemory memory, List<SketchedPage> pages) {
     sketchMaker.sketch((CpuPageMemory) memory, pages);
   }

@@ -3,6 +3,7 @@ package dev.kvfreeze.device.cpu;
 import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
+import dev.kvfreeze.device.SketchChannels;
 import java.util.Objects;
 
 /**
@@ -43,39 +44,20 @@ final class NativeSketchMaker {
       KeyCentre turns,
       double halfStep,
       float[] scratch) {
+    check(memory, slot, target, page, centre, turns, scratch);
     PageLayout layout = memory.layout();
-    int headSize = target.headSize();
-    int pageTokens = target.pageTokens();
-    if (layout.headSize() != headSize || layout.pageTokens() != pageTokens) {
-      throw new IllegalArgumentException(layout + " holds no keys for these sketches");
-    }
-    int[] slab = memory.slab(slot);
-    int keyAt = memory.offset(slot);
-    int pairs = turns.pairs();
-    RotationMatrix rotation = RotationMatrix.of(headSize);
-    int token = Math.multiplyExact(page, pageTokens);
-    int end = Math.addExact(token, pageTokens);
-    int blocks = (end - 1) / KeySketches.BLOCK_TOKENS + 1;
-    int blockWords = target.words() * KeySketches.BLOCK_TOKENS;
-    Objects.checkFromIndexSize(keyAt, layout.wordsPerPage(), slab.length);
-    Objects.checkFromIndexSize(0, headSize, centre.length);
-    Objects.checkFromIndexSize(0, 2 * pairs, headSize);
-    Objects.checkFromIndexSize(0, pairs * pageTokens, turns.cosines().length);
-    Objects.checkFromIndexSize(0, pairs * pageTokens, turns.sines().length);
-    Objects.checkFromIndexSize(0, headSize * rotation.stride(), rotation.columns().length);
-    Objects.checkFromIndexSize(0, scratch(headSize), scratch.length);
-    Objects.checkFromIndexSize(0, Math.multiplyExact(blocks, blockWords), target.bits.length);
-    Objects.checkFromIndexSize(token, pageTokens, target.steps.length);
+    RotationMatrix rotation = RotationMatrix.of(target.headSize());
+    Objects.checkFromIndexSize(0, target.headSize() * rotation.stride(), rotation.columns().length);
     sketchPage0(
-        slab,
-        keyAt,
-        headSize,
-        pageTokens,
-        layout.format() == KvFormat.F32 ? FORMAT_F32 : FORMAT_BF16,
+        memory.slab(slot),
+        memory.offset(slot),
+        layout.headSize(),
+        layout.pageTokens(),
+        format(layout),
         centre,
         turns.cosines(),
         turns.sines(),
-        pairs,
+        turns.pairs(),
         turns.neighbours() ? PAIRS_ARE_NEIGHBOURS : PAIRS_ARE_HALVES,
         rotation.columns(),
         rotation.stride(),
@@ -84,9 +66,98 @@ final class NativeSketchMaker {
         target.steps,
         target.planes(),
         target.words(),
-        token,
+        page * layout.pageTokens(),
         halfStep);
   }
+
+  /** The same for sketches of some dimensions; bits and steps are those of {@link ChannelCodes}. */
+  static void sketchChannels(
+      CpuPageMemory memory,
+      int slot,
+      KeySketches target,
+      int page,
+      float[] centre,
+      KeyCentre turns,
+      float[] scratch) {
+    check(memory, slot, target, page, centre, turns, scratch);
+    PageLayout layout = memory.layout();
+    SketchChannels channels = target.channels();
+    sketchChannels0(
+        memory.slab(slot),
+        memory.offset(slot),
+        layout.headSize(),
+        layout.pageTokens(),
+        format(layout),
+        centre,
+        turns.cosines(),
+        turns.sines(),
+        turns.pairs(),
+        turns.neighbours() ? PAIRS_ARE_NEIGHBOURS : PAIRS_ARE_HALVES,
+        channels.keptDimensions(),
+        channels.keptCodes(),
+        channels.inverseWidths(),
+        channels.keptDimensions().length,
+        scratch,
+        target.bits,
+        target.steps,
+        target.words(),
+        page * layout.pageTokens());
+  }
+
+  private static int format(PageLayout layout) {
+    return layout.format() == KvFormat.F32 ? FORMAT_F32 : FORMAT_BF16;
+  }
+
+  private static void check(
+      CpuPageMemory memory,
+      int slot,
+      KeySketches target,
+      int page,
+      float[] centre,
+      KeyCentre turns,
+      float[] scratch) {
+    PageLayout layout = memory.layout();
+    int headSize = target.headSize();
+    int pageTokens = target.pageTokens();
+    if (layout.headSize() != headSize || layout.pageTokens() != pageTokens) {
+      throw new IllegalArgumentException(layout + " holds no keys for these sketches");
+    }
+    int pairs = turns.pairs();
+    int token = Math.multiplyExact(page, pageTokens);
+    int end = Math.addExact(token, pageTokens);
+    int blocks = (end - 1) / KeySketches.BLOCK_TOKENS + 1;
+    int blockWords = target.words() * KeySketches.BLOCK_TOKENS;
+    Objects.checkFromIndexSize(
+        memory.offset(slot), layout.wordsPerPage(), memory.slab(slot).length);
+    Objects.checkFromIndexSize(0, headSize, centre.length);
+    Objects.checkFromIndexSize(0, 2 * pairs, headSize);
+    Objects.checkFromIndexSize(0, pairs * pageTokens, turns.cosines().length);
+    Objects.checkFromIndexSize(0, pairs * pageTokens, turns.sines().length);
+    Objects.checkFromIndexSize(0, scratch(headSize), scratch.length);
+    Objects.checkFromIndexSize(0, Math.multiplyExact(blocks, blockWords), target.bits.length);
+    Objects.checkFromIndexSize(token, pageTokens, target.steps.length);
+  }
+
+  private static native void sketchChannels0(
+      int[] slab,
+      int keyAt,
+      int headSize,
+      int pageTokens,
+      int format,
+      float[] centre,
+      float[] cosines,
+      float[] sines,
+      int pairs,
+      int pairing,
+      int[] dimensions,
+      int[] codes,
+      float[] inverseWidths,
+      int kept,
+      float[] scratch,
+      int[] bits,
+      short[] steps,
+      int words,
+      int token);
 
   private static native void sketchPage0(
       int[] slab,

@@ -51,7 +51,8 @@ final class NativeSketchScores {
     if (level == NativeLevel.NONE
         || shape.groupSize() > MOST_GROUP
         || shape.headSize() > MOST_HEAD_SIZE
-        || segments.isEmpty()) {
+        || segments.isEmpty()
+        || segments.get(0).heads()[0].codes() > MOST_HEAD_SIZE) {
       return false;
     }
     KeySketches first = segments.get(0).heads()[0];
@@ -61,6 +62,8 @@ final class NativeSketchScores {
         if (other.planes() != first.planes()
             || other.pageTokens() != first.pageTokens()
             || other.headSize() != shape.headSize()
+            || other.codes() != first.codes()
+            || (other.channels() == null) != (first.channels() == null)
             || other.rope() != first.rope()) {
           return false;
         }
@@ -117,6 +120,7 @@ final class NativeSketchScores {
       rotation = RotationMatrix.of(shape.headSize());
       int[] numbers = {
         shape.headSize(),
+        kind.codes(),
         kind.planes(),
         kind.pageTokens(),
         shape.groupSize(),
@@ -175,7 +179,9 @@ final class NativeSketchScores {
                 plan.steps(),
                 plan.centres(),
                 plan.shares(),
-                call.rotation.columns(),
+                call.kind.channels() == null ? call.rotation.columns() : null,
+                plan.dimensions(),
+                plan.weights(),
                 call.tables.cosines(),
                 call.tables.sines(),
                 call.tables.parabolas(),
@@ -185,7 +191,7 @@ final class NativeSketchScores {
                 pageMasses,
                 scratch,
                 call.shape.scale(),
-                KeySketches.errorVariance(call.kind.planes(), call.shape.headSize()));
+                call.kind.errorVariance());
         if (!held) {
           throw new OutOfMemoryError("Java could not hand its arrays to the sketches' kernel");
         }
@@ -250,6 +256,8 @@ final class NativeSketchScores {
    *
    * @param settings sizes, then the pairs of dimensions of the waves
    * @param run fields of the call's parts, then their runs and columns
+   * @param rotation of turned keys, or null
+   * @param dimensions {@code [head][code]}, with their weights, of keys that are not turned
    * @param stride from one query's scores to the next's
    * @param results maxima and sums of weights by part and query
    * @param sums by part, query and page
@@ -272,6 +280,8 @@ final class NativeSketchScores {
       float[] centres,
       float[] shares,
       float[] rotation,
+      int[] dimensions,
+      float[] weights,
       float[] cosines,
       float[] sines,
       float[] parabolas,

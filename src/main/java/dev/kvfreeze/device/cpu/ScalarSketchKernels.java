@@ -11,7 +11,7 @@ final class ScalarSketchKernels implements SketchKernels {
       int[] bits,
       int at0,
       int at1,
-      int headSize,
+      int count,
       int planes,
       float[] query,
       int queryAt,
@@ -23,7 +23,7 @@ final class ScalarSketchKernels implements SketchKernels {
       int at = run == 0 ? at0 : at1;
       for (int t = 0; t < RUN; t++) {
         float sum = 0;
-        for (int d = 0; d < headSize; d++) {
+        for (int d = 0; d < count; d++) {
           int mask = code << d % codes * planes;
           sum += query[queryAt + d] * (bits[at + d / codes * BLOCK + t] & mask);
         }
@@ -37,7 +37,7 @@ final class ScalarSketchKernels implements SketchKernels {
       int[] bits,
       int at0,
       int at1,
-      int headSize,
+      int count,
       int planes,
       float[] query,
       int queryAt,
@@ -45,8 +45,8 @@ final class ScalarSketchKernels implements SketchKernels {
       int to,
       int stride) {
     for (int g = 0; g < TOGETHER; g++) {
-      int from = queryAt + g * headSize;
-      products1(bits, at0, at1, headSize, planes, query, from, products, to + g * stride);
+      int from = queryAt + g * count;
+      products1(bits, at0, at1, count, planes, query, from, products, to + g * stride);
     }
   }
 

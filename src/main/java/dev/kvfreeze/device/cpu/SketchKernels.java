@@ -25,19 +25,19 @@ interface SketchKernels {
       int[] bits,
       int at0,
       int at1,
-      int headSize,
+      int count,
       int planes,
       float[] query,
       int queryAt,
       float[] products,
       int to);
 
-  /** The same for three queries {@code headSize} apart, products {@code stride} apart. */
+  /** The same for three queries {@code count} apart, products {@code stride} apart. */
   void products3(
       int[] bits,
       int at0,
       int at1,
-      int headSize,
+      int count,
       int planes,
       float[] query,
       int queryAt,

@@ -97,6 +97,10 @@ final class SketchMaker {
     int pageTokens = target.pageTokens();
     own.ensure(headSize, pageTokens);
     own.centre = KeyCentre.of(target, own.centre);
+    if (target.channels() != null) {
+      sketchChannels(own, memory, page);
+      return;
+    }
     if (level != NativeLevel.NONE) {
       NativeSketchMaker.sketchPage(
           memory,
@@ -115,6 +119,28 @@ final class SketchMaker {
     rotation.rotate(kernels, own.keys, pageTokens, own.rotated);
     for (int t = 0; t < pageTokens; t++) {
       encode(own.rotated, t * rotation.stride(), target, page.page() * pageTokens + t);
+    }
+  }
+
+  private void sketchChannels(Scratch own, CpuPageMemory memory, SketchedPage page) {
+    KeySketches target = page.target();
+    int headSize = target.headSize();
+    int pageTokens = target.pageTokens();
+    if (level != NativeLevel.NONE) {
+      NativeSketchMaker.sketchChannels(
+          memory,
+          page.slot(),
+          target,
+          page.page(),
+          own.centre.at(page.page(), target.centre),
+          own.centre,
+          own.sideBySide);
+      return;
+    }
+    own.unpack(kernels, memory, page.slot(), headSize, pageTokens);
+    own.centre.subtract(target.centre, own.panel, own.stride, page.page(), own.keys);
+    for (int t = 0; t < pageTokens; t++) {
+      ChannelCodes.encode(own.keys, t * headSize, target, page.page() * pageTokens + t);
     }
   }
 

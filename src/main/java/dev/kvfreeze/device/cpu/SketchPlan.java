@@ -35,6 +35,8 @@ final class SketchPlan {
   private int[] starts = {};
   private float[] shares = {};
   private float[] centres = {};
+  private int[] dimensions = {};
+  private float[] weights = {};
   private int headCount;
   private int[] parts = {};
   private int[] firstPlaces = {};
@@ -90,12 +92,27 @@ final class SketchPlan {
       int size = shape.headSize();
       System.arraycopy(head.centre, 0, centres, headCount * size, size);
     }
+    addChannels(head);
     sketches[headCount] = head;
     bits[headCount] = head.bits;
     steps[headCount] = head.steps;
     starts[headCount] = start;
     shares[headCount] = 1 - head.unaskedShare();
     headCount++;
+  }
+
+  private void addChannels(KeySketches head) {
+    if (head.channels() == null) {
+      return;
+    }
+    int codes = head.codes();
+    int at = headCount * codes;
+    if (dimensions.length < at + codes) {
+      dimensions = Arrays.copyOf(dimensions, 2 * at + 16 * codes);
+      weights = Arrays.copyOf(weights, 2 * at + 16 * codes);
+    }
+    System.arraycopy(head.channels().dimensions(), 0, dimensions, at, codes);
+    System.arraycopy(head.channels().weights(), 0, weights, at, codes);
   }
 
   private void ensureHeads(int headSize) {
@@ -167,6 +184,16 @@ final class SketchPlan {
   /** {@code [head][headSize]}, of the heads whose centre turns. */
   float[] centres() {
     return centres;
+  }
+
+  /** {@code [head][code]}: which dimensions the codes are of, where keys are not turned. */
+  int[] dimensions() {
+    return dimensions;
+  }
+
+  /** {@code [head][code]}: what the codes stand for. */
+  float[] weights() {
+    return weights;
   }
 
   /** By head: what the pages asked for share. */

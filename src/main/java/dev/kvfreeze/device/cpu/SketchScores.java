@@ -110,7 +110,7 @@ final class SketchScores {
     int group = shape.groupSize();
     int headSize = shape.headSize();
     int at = segment.row() * queries.columns() + head * group * headSize;
-    query.set(kernels, queries.values(), at, group, headSize, sketches.planes(), shape.scale());
+    query.set(kernels, queries.values(), at, group, sketches, shape.scale());
     if (sketches.rope() == null || sketches.centre == null) {
       query.centre = null;
     } else {
@@ -161,7 +161,7 @@ final class SketchScores {
       part.query.centre.set(sketchKernels, group, 0, run0, own.centre);
       part.query.centre.set(sketchKernels, group, 1, run1, own.centre);
     }
-    int headSize = sketches.headSize();
+    int codes = sketches.codes();
     int planes = sketches.planes();
     int[] bits = sketches.bits;
     int at0 = sketches.wordAt(run0 * RUN, 0);
@@ -172,7 +172,7 @@ final class SketchScores {
     for (; g + SketchKernels.TOGETHER <= group; g += SketchKernels.TOGETHER) {
       int to = g * own.stride + column;
       sketchKernels.products3(
-          bits, at0, at1, headSize, planes, query, g * headSize, own.scores, to, own.stride);
+          bits, at0, at1, codes, planes, query, g * codes, own.scores, to, own.stride);
       for (int i = 0; i < SketchKernels.TOGETHER; i++) {
         sketchKernels.finish(runs, g + i, own.scores, to + i * own.stride);
       }
@@ -182,8 +182,7 @@ final class SketchScores {
     }
     for (; g < group; g++) {
       int to = g * own.stride + column;
-      sketchKernels.products1(
-          bits, at0, at1, headSize, planes, query, g * headSize, own.scores, to);
+      sketchKernels.products1(bits, at0, at1, codes, planes, query, g * codes, own.scores, to);
       sketchKernels.finish(runs, g, own.scores, to);
       if (runs.waves > 0) {
         sketchKernels.addWaves1(runs, g, own.scores, to);

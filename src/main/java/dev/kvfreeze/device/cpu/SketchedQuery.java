@@ -1,5 +1,8 @@
 package dev.kvfreeze.device.cpu;
 
+import dev.kvfreeze.device.KeySketches;
+import dev.kvfreeze.device.SketchChannels;
+
 /**
  * The queries of a group, turned like the keys, each dimension divided by the power of two that its
  * code stands at in a sketch's word.
@@ -14,7 +17,7 @@ final class SketchedQuery {
     }
   }
 
-  /** {@code [query][headSize]}. */
+  /** {@code [query][codes]}. */
   float[] scaled = {};
 
   /** What is added to a product to get the score over the step, by query. */
@@ -44,20 +47,25 @@ final class SketchedQuery {
     centre.set(queries, group, headSize, keyCentre);
   }
 
-  /** Takes {@code group} queries of {@code headSize} from {@code x[offset]} on, times a scale. */
+  /** Takes {@code group} queries from {@code x[offset]} on, times a scale. */
   void set(
       AttentionKernels kernels,
       float[] x,
       int offset,
       int group,
-      int headSize,
-      int planes,
+      KeySketches sketches,
       float scale) {
+    int headSize = sketches.headSize();
+    int codes = sketches.codes();
+    int planes = sketches.planes();
     RotationMatrix rotation = RotationMatrix.of(headSize);
-    int stride = rotation.stride();
+    int stride = Math.max(rotation.stride(), codes);
     int rows = AttentionKernels.paddedRows(group);
-    if (scaled.length < group * headSize || rotated.length < rows * stride) {
-      scaled = new float[group * headSize];
+    if (scaled.length < group * codes
+        || offsets.length < group
+        || queries.length < rows * headSize + AttentionKernels.SLACK
+        || rotated.length < rows * stride + AttentionKernels.SLACK) {
+      scaled = new float[group * codes];
       offsets = new float[group];
       excess = new float[group];
       rotated = new float[rows * stride + AttentionKernels.SLACK];
@@ -65,24 +73,39 @@ final class SketchedQuery {
     }
     System.arraycopy(x, offset, queries, 0, group * headSize);
     kernels.scale(queries, 0, group * headSize, scale);
-    rotation.rotate(kernels, queries, group, rotated);
-    int codes = Integer.SIZE / planes;
+    if (sketches.channels() == null) {
+      stride = rotation.stride();
+      rotation.rotate(kernels, queries, group, rotated);
+    } else {
+      gather(sketches.channels(), group, stride);
+    }
+    int codesOfWord = Integer.SIZE / planes;
     for (int g = 0; g < group; g++) {
       float sum = 0;
       float top = 0;
       float square = 0;
-      for (int d = 0; d < headSize; d++) {
+      for (int i = 0; i < codes; i++) {
         // A code u stands for 2u - (2^planes - 1), so the factor is twice the query.
-        float value = rotated[g * stride + d];
-        int place = d % codes;
-        scaled[g * headSize + d] = value * POWERS[place * planes];
+        float value = rotated[g * stride + i];
+        int place = i % codesOfWord;
+        scaled[g * codes + i] = value * POWERS[place * planes];
         sum += value;
         square += value * value;
-        top += place == codes - 1 ? value : 0;
+        top += place == codesOfWord - 1 ? value : 0;
       }
-      excess[g] = square * SketchMaker.errorVariance(planes, headSize) / 2;
+      excess[g] = square * sketches.errorVariance() / 2;
       // The topmost code of a word is read as u - 2^(planes - 1), see KeySketches.
       offsets[g] = 2 * top * (1 << planes - 1) - sum * ((1 << planes) - 1);
+    }
+  }
+
+  private void gather(SketchChannels channels, int group, int stride) {
+    int[] dimensions = channels.dimensions();
+    float[] weights = channels.weights();
+    for (int g = 0; g < group; g++) {
+      for (int i = 0; i < dimensions.length; i++) {
+        rotated[g * stride + i] = queries[g * channels.headSize() + dimensions[i]] * weights[i];
+      }
     }
   }
 }

@@ -27,7 +27,7 @@ final class VectorSketchKernels implements SketchKernels {
       int[] bits,
       int at0,
       int at1,
-      int headSize,
+      int count,
       int planes,
       float[] query,
       int queryAt,
@@ -39,7 +39,7 @@ final class VectorSketchKernels implements SketchKernels {
       FloatVector sum1 = FloatVector.zero(FLOATS);
       int place = 0;
       int word = t;
-      for (int d = 0; d < headSize; d++) {
+      for (int d = 0; d < count; d++) {
         IntVector mask = IntVector.broadcast(INTS, code << place);
         FloatVector factor = FloatVector.broadcast(FLOATS, query[queryAt + d]);
         sum0 =
@@ -72,7 +72,7 @@ final class VectorSketchKernels implements SketchKernels {
       int[] bits,
       int at0,
       int at1,
-      int headSize,
+      int count,
       int planes,
       float[] query,
       int queryAt,
@@ -89,7 +89,7 @@ final class VectorSketchKernels implements SketchKernels {
       FloatVector c1 = FloatVector.zero(FLOATS);
       int place = 0;
       int word = t;
-      for (int d = 0; d < headSize; d++) {
+      for (int d = 0; d < count; d++) {
         IntVector mask = IntVector.broadcast(INTS, code << place);
         var key0 =
             IntVector.fromArray(INTS, bits, at0 + word)
@@ -101,8 +101,8 @@ final class VectorSketchKernels implements SketchKernels {
                 .convertShape(I2F, FLOATS, 0);
         int q = queryAt + d;
         FloatVector a = FloatVector.broadcast(FLOATS, query[q]);
-        FloatVector b = FloatVector.broadcast(FLOATS, query[q + headSize]);
-        FloatVector c = FloatVector.broadcast(FLOATS, query[q + 2 * headSize]);
+        FloatVector b = FloatVector.broadcast(FLOATS, query[q + count]);
+        FloatVector c = FloatVector.broadcast(FLOATS, query[q + 2 * count]);
         a0 = a.lanewise(FMA, key0, a0);
         a1 = a.lanewise(FMA, key1, a1);
         b0 = b.lanewise(FMA, key0, b0);

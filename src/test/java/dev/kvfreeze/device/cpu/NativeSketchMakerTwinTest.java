@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assumptions.assumeThat;
 import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
+import dev.kvfreeze.device.SketchChannels;
 import dev.kvfreeze.device.SketchedPage;
 import dev.kvfreeze.model.Rope;
 import java.util.ArrayList;
@@ -51,6 +52,54 @@ class NativeSketchMakerTwinTest {
         assertNear(made, scalar, planes);
       }
     }
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "64, 16, 0, HALF_SPLIT", "64, 16, 64, HALF_SPLIT", "64, 16, 32, INTERLEAVED",
+    "80, 7, 40, HALF_SPLIT", "96, 24, 96, HALF_SPLIT", "128, 1, 128, INTERLEAVED",
+    "256, 17, 256, HALF_SPLIT", "6, 5, 4, INTERLEAVED", "40, 100, 40, HALF_SPLIT"
+  })
+  void codesOfChannelsAreTheJavaMakers(
+      int headSize, int pageTokens, int turned, Rope.Pairing pairing) {
+    Rope rope = turned == 0 ? null : rope(turned, pairing);
+    for (KvFormat format : KvFormat.values()) {
+      for (int bits = 1; bits <= 2; bits++) {
+        CpuPageMemory memory = randomKeys(new PageLayout(headSize, pageTokens, format));
+        SketchChannels channels = ChannelFixtures.channels(headSize, bits, bits);
+        KeySketches java = sketches(memory, channels, rope, NativeLevel.NONE);
+        KeySketches made = sketches(memory, channels, rope, NativeLibrary.level());
+        assertThat(made.centre).containsExactly(java.centre);
+        assertThat(made.bits).containsExactly(java.bits);
+        assertThat(made.steps).containsExactly(java.steps);
+      }
+    }
+  }
+
+  @Test
+  void channelsOfHugeAndBrokenKeysAreSketchedAlike() {
+    PageLayout layout = new PageLayout(64, 16, KvFormat.F32);
+    CpuPageMemory memory = new CpuPageMemory(layout, (long) PAGES * layout.pageBytes());
+    memory.ensure(PAGES);
+    int[] words = new int[layout.wordsPerPage()];
+    float[] values = {
+      0, Float.MAX_VALUE, 1e30f, -1e30f, 1e-40f, Float.NEGATIVE_INFINITY, Float.NaN
+    };
+    for (int page = 0; page < values.length; page++) {
+      Arrays.fill(words, Float.floatToRawIntBits(values[page]));
+      memory.write(page, words, 0);
+    }
+    SketchChannels channels = ChannelFixtures.channels(64, 5);
+    KeySketches java = sketches(memory, channels, null, NativeLevel.NONE);
+    KeySketches made = sketches(memory, channels, null, NativeLibrary.level());
+    assertThat(made.bits).containsExactly(java.bits);
+    assertThat(made.steps).containsExactly(java.steps);
+  }
+
+  private static KeySketches sketches(
+      CpuPageMemory memory, SketchChannels channels, Rope rope, NativeLevel level) {
+    KeySketches sketches = new KeySketches(memory.layout().pageTokens(), channels, rope);
+    return sketched(memory, sketches, new VectorAttentionKernels(), level);
   }
 
   /** Nothing beside the page's own tokens is written: they are sketched in any order. */
@@ -115,13 +164,21 @@ class NativeSketchMakerTwinTest {
   private static KeySketches sketches(
       CpuPageMemory memory, int planes, Rope rope, AttentionKernels kernels, boolean inC) {
     PageLayout layout = memory.layout();
-    KeySketches sketches = new KeySketches(layout.headSize(), layout.pageTokens(), planes, rope);
+    NativeLevel level = inC ? NativeLibrary.level() : NativeLevel.NONE;
+    return sketched(
+        memory,
+        new KeySketches(layout.headSize(), layout.pageTokens(), planes, rope),
+        kernels,
+        level);
+  }
+
+  private static KeySketches sketched(
+      CpuPageMemory memory, KeySketches sketches, AttentionKernels kernels, NativeLevel level) {
     sketches.ensure(PAGES);
     List<SketchedPage> pages = new ArrayList<>();
     for (int page = 0; page < PAGES; page++) {
       pages.add(new SketchedPage(sketches, page, page));
     }
-    NativeLevel level = inC ? NativeLibrary.level() : NativeLevel.NONE;
     try (WorkerPool pool = new WorkerPool(2)) {
       new SketchMaker(pool, kernels, level).sketch(memory, pages);
     }

@@ -8,6 +8,7 @@ import dev.kvfreeze.device.HeadPages;
 import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
+import dev.kvfreeze.device.SketchChannels;
 import dev.kvfreeze.device.SketchSegment;
 import dev.kvfreeze.device.SketchedPage;
 import dev.kvfreeze.model.AttentionShape;
@@ -22,11 +23,14 @@ import org.junit.jupiter.params.provider.CsvSource;
 
 /** Sketches against a plain decoding of their bits, and against exact attention. */
 class SketchTwinTest {
+  /** Instead of a number of planes: codes of some dimensions. */
+  private static final int CHANNELS = 0;
+
   @ParameterizedTest
   @CsvSource({
     "64, 16, 1, 3, 40, 0", "64, 16, 2, 3, 40, 0", "80, 8, 1, 1, 9, 0", "96, 16, 2, 4, 7, 0",
     "128, 1, 1, 2, 97, 0", "256, 16, 1, 4, 140, 0", "64, 7, 2, 3, 54, 0", "64, 16, 1, 3, 40, 100",
-    "64, 5, 1, 1, 1, 0"
+    "64, 5, 1, 1, 1, 0", "64, 16, 0, 3, 40, 0", "80, 7, 0, 7, 33, 100", "256, 16, 0, 4, 40, 0"
   })
   void massIsTheSoftmaxOfTheDecodedSketches(
       int headSize, int pageTokens, int planes, int group, int pages, int window) {
@@ -41,7 +45,8 @@ class SketchTwinTest {
     "64, 16, 1, 3, 140, 0, 64, INTERLEAVED", "64, 16, 2, 3, 40, 0, 64, HALF_SPLIT",
     "80, 8, 1, 1, 9, 0, 40, HALF_SPLIT", "128, 1, 2, 2, 97, 0, 128, INTERLEAVED",
     "64, 7, 2, 7, 54, 0, 64, HALF_SPLIT", "64, 16, 1, 3, 300, 100, 32, INTERLEAVED",
-    "64, 16, 1, 4, 1, 0, 64, HALF_SPLIT", "256, 16, 1, 4, 140, 0, 256, HALF_SPLIT"
+    "64, 16, 1, 4, 1, 0, 64, HALF_SPLIT", "256, 16, 1, 4, 140, 0, 256, HALF_SPLIT",
+    "64, 16, 0, 3, 140, 0, 64, INTERLEAVED", "96, 24, 0, 7, 20, 300, 96, HALF_SPLIT"
   })
   void aCentreThatTurnsWithThePositionIsScoredWhereEachKeyIs(
       int headSize,
@@ -77,7 +82,8 @@ class SketchTwinTest {
     "128, 1, 2, 2, 97, 0",
     "64, 7, 2, 7, 54, 0",
     "96, 24, 2, 4, 33, 0",
-    "64, 16, 1, 4, 5, 0"
+    "64, 16, 1, 4, 5, 0",
+    "64, 16, 0, 3, 140, 700"
   })
   void onlyThePagesAskedForAreScored(
       int headSize, int pageTokens, int planes, int group, int pages, int window) {
@@ -124,7 +130,7 @@ class SketchTwinTest {
 
   @Test
   void findsThePageThatAQueryWants() {
-    for (int planes = 1; planes <= 2; planes++) {
+    for (int planes = CHANNELS; planes <= 2; planes++) {
       try (Fixture fixture = new Fixture(64, 16, planes, 1, 200, 0, null)) {
         for (int token : new int[] {0, 17, 1600, 3199}) {
           fixture.askFor(token);
@@ -219,7 +225,10 @@ class SketchTwinTest {
       this.rope = rope;
       Random random = new Random(headSize + planes);
       shape = new AttentionShape(group, 1, headSize, 1 / (float) Math.sqrt(headSize), window);
-      sketches = new KeySketches(headSize, pageTokens, planes, rope);
+      sketches =
+          planes == CHANNELS
+              ? new KeySketches(pageTokens, ChannelFixtures.even(headSize), rope)
+              : new KeySketches(headSize, pageTokens, planes, rope);
       int tokens = pages * pageTokens;
       position = tokens;
       keys = new float[tokens][headSize];
@@ -325,7 +334,7 @@ class SketchTwinTest {
       float[] mass = new float[sketches.pages];
       for (int g = 0; g < shape.groupSize(); g++) {
         float[] asked = Arrays.copyOfRange(queries.values(), g * headSize, (g + 1) * headSize);
-        float[] query = turned(asked);
+        float[] query = byCode(asked);
         double[] scores = new double[keys.length];
         double total = 0;
         int start = VisiblePages.windowStart(position, shape.window());
@@ -334,22 +343,15 @@ class SketchTwinTest {
             continue;
           }
           double score = 0;
-          for (int d = 0; d < headSize; d++) {
-            int code = sketches.code(t, d);
-            score += query[d] * (2 * code - ((1 << planes) - 1));
+          for (int i = 0; i < sketches.codes(); i++) {
+            int code = sketches.code(t, i);
+            score += query[i] * (2 * code - ((1 << planes) - 1));
           }
           double common = dot(asked, turnedTo(sketches.centre, t));
           double step = Bfloat16.low(sketches.steps[t]);
           score = (score * step + common) * shape.scale();
           double scaledSquare = dot(asked, asked) * shape.scale() * shape.scale();
-          scores[t] =
-              Math.exp(
-                  score
-                      - SketchMaker.errorVariance(planes, headSize)
-                          * scaledSquare
-                          * step
-                          * step
-                          / 2);
+          scores[t] = Math.exp(score - sketches.errorVariance() * scaledSquare * step * step / 2);
           total += scores[t];
         }
         for (int t = start; t < keys.length; t++) {
@@ -358,6 +360,18 @@ class SketchTwinTest {
         }
       }
       return mass;
+    }
+
+    private float[] byCode(float[] query) {
+      SketchChannels channels = sketches.channels();
+      if (channels == null) {
+        return turned(query);
+      }
+      float[] weighted = new float[channels.codes()];
+      for (int i = 0; i < weighted.length; i++) {
+        weighted[i] = query[channels.dimensions()[i]] * channels.weights()[i];
+      }
+      return weighted;
     }
 
     @Override

@@ -1,0 +1,217 @@
+package dev.kvfreeze.engine;
+
+import dev.kvfreeze.cache.HostColdStore;
+import dev.kvfreeze.cache.KvCache;
+import dev.kvfreeze.cache.SequenceCache;
+import dev.kvfreeze.device.Activations;
+import dev.kvfreeze.device.Device;
+import dev.kvfreeze.device.KvFormat;
+import dev.kvfreeze.device.PageLayout;
+import dev.kvfreeze.device.PageMemory;
+import dev.kvfreeze.device.QkvRows;
+import dev.kvfreeze.device.SketchCalibration;
+import dev.kvfreeze.freeze.FreezePolicies;
+import dev.kvfreeze.freeze.FreezePolicy;
+import dev.kvfreeze.freeze.PageEstimates;
+import dev.kvfreeze.freeze.PolicyOptions;
+import dev.kvfreeze.freeze.StepKind;
+import dev.kvfreeze.model.LanguageModel;
+import dev.kvfreeze.model.ModelSpec;
+import dev.kvfreeze.model.Rope;
+import dev.kvfreeze.model.tokenizer.Tokenizer.SpecialTokens;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * Finds what a model's keys and queries are like, by reading a short text of its own. The variances
+ * are those of pairs before the rotary embedding, which turns a pair but does not stretch it.
+ */
+final class SketchCalibrator implements QkvObserver {
+  private static final String TEXT = "sketch-calibration.txt";
+  private static final int MOST_TOKENS = 256;
+
+  /** First tokens, whose keys and queries are like no others (attention sinks). */
+  private static final int SINKS = 4;
+
+  private static final int PAGE_TOKENS = 16;
+
+  private final Device device;
+  private final ModelSpec spec;
+  private final double[][] keySums;
+  private final double[][] keySquares;
+  private final double[][] querySquares;
+  private int tokens;
+
+  private SketchCalibrator(Device device, ModelSpec spec) {
+    this.device = device;
+    this.spec = spec;
+    int heads = spec.layers().size() * spec.kvHeads();
+    keySums = new double[heads][spec.headSize()];
+    keySquares = new double[heads][spec.headSize()];
+    querySquares = new double[heads][spec.headSize()];
+  }
+
+  /**
+   * Reads the text, some 200 tokens, where a policy's sketches and the device ask for it.
+   *
+   * @param transformer whose own page memory is not used
+   */
+  static SketchCalibration calibrate(
+      LanguageModel model, Device device, Transformer transformer, FreezePolicy policy) {
+    if (policy.estimates() != PageEstimates.SKETCHES || !device.knowsSketchChannels()) {
+      return SketchCalibration.NONE;
+    }
+    ModelSpec spec = model.spec();
+    int[] text = model.tokenizer().encode(text(), SpecialTokens.AS_TEXT);
+    int[] read =
+        Arrays.copyOf(text, Math.min(text.length, Math.min(MOST_TOKENS, spec.contextLength())));
+    SketchCalibrator calibrator = new SketchCalibrator(device, spec);
+    PageLayout layout = new PageLayout(spec.headSize(), PAGE_TOKENS, KvFormat.BF16);
+    long pages = (long) (MOST_TOKENS / PAGE_TOKENS + 1) * calibrator.keySums.length;
+    PageMemory memory = device.pageMemory(layout, pages * layout.pageBytes());
+    FreezePolicy full = FreezePolicies.create("full", PolicyOptions.defaults());
+    try (KvCache cache =
+            new KvCache(
+                memory,
+                new HostColdStore(layout.wordsPerPage(), 0),
+                full,
+                spec.ropes(),
+                spec.kvHeads());
+        SequenceCache sequence = cache.open("sketch calibration")) {
+      Transformer reader = transformer.withMemory(memory);
+      for (int from = 0; from < read.length; from += reader.maxRows()) {
+        int count = Math.min(reader.maxRows(), read.length - from);
+        sequence.extend(count);
+        sequence.beginStep(StepKind.PREFILL);
+        reader.forward(
+            List.of(new ForwardSlice(sequence, read, from, count)), StepKind.PREFILL, calibrator);
+        sequence.endStep(StepKind.PREFILL);
+      }
+    }
+    return calibrator.found();
+  }
+
+  private static String text() {
+    try (InputStream in = SketchCalibrator.class.getResourceAsStream(TEXT)) {
+      if (in == null) {
+        throw new IllegalStateException("the program is incomplete: " + TEXT + " is missing");
+      }
+      return new String(in.readAllBytes(), StandardCharsets.UTF_8);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  @Override
+  public void observe(int layer, QkvRows rows) {
+    Rope rope = spec.layers().get(layer).rope();
+    float[] keys = new float[spec.kvHeads() * spec.headSize()];
+    float[] queries = new float[spec.heads() * spec.headSize()];
+    for (int row = 0; row < rows.rows(); row++) {
+      int position = rows.positions()[row];
+      if (position < SINKS) {
+        continue;
+      }
+      tokens += layer == 0 ? 1 : 0;
+      read(rows.key(), row, keys);
+      read(rows.query(), row, queries);
+      addKeys(layer, keys, rope, position);
+      addQueries(layer, queries);
+    }
+  }
+
+  private void read(Activations x, int row, float[] values) {
+    device.read(x, row, values);
+  }
+
+  private void addKeys(int layer, float[] keys, Rope rope, int position) {
+    int size = spec.headSize();
+    for (int head = 0; head < spec.kvHeads(); head++) {
+      int from = head * size;
+      float[] key = Arrays.copyOfRange(keys, from, from + size);
+      turnBack(key, rope, position);
+      double[] sums = keySums[layer * spec.kvHeads() + head];
+      double[] squares = keySquares[layer * spec.kvHeads() + head];
+      for (int d = 0; d < size; d++) {
+        sums[d] += key[d];
+        squares[d] += (double) key[d] * key[d];
+      }
+    }
+  }
+
+  private static void turnBack(float[] key, Rope rope, int position) {
+    if (rope == null) {
+      return;
+    }
+    float[] frequencies = rope.inverseFrequencies();
+    for (int pair = 0; pair < frequencies.length; pair++) {
+      double angle = (double) position * frequencies[pair];
+      int one = first(rope, pair);
+      int other = second(rope, pair);
+      double a = key[one];
+      double b = key[other];
+      key[one] = (float) (a * Math.cos(angle) + b * Math.sin(angle));
+      key[other] = (float) (b * Math.cos(angle) - a * Math.sin(angle));
+    }
+  }
+
+  private static int first(Rope rope, int pair) {
+    return rope.pairing() == Rope.Pairing.INTERLEAVED ? 2 * pair : pair;
+  }
+
+  private static int second(Rope rope, int pair) {
+    return rope.pairing() == Rope.Pairing.INTERLEAVED
+        ? 2 * pair + 1
+        : pair + rope.inverseFrequencies().length;
+  }
+
+  private void addQueries(int layer, float[] queries) {
+    int size = spec.headSize();
+    int group = spec.heads() / spec.kvHeads();
+    for (int head = 0; head < spec.heads(); head++) {
+      double[] squares = querySquares[layer * spec.kvHeads() + head / group];
+      for (int d = 0; d < size; d++) {
+        double q = queries[head * size + d];
+        squares[d] += q * q / group;
+      }
+    }
+  }
+
+  private SketchCalibration found() {
+    int heads = keySums.length;
+    float[][] variances = new float[heads][];
+    float[][] energies = new float[heads][];
+    for (int i = 0; i < heads; i++) {
+      Rope rope = spec.layers().get(i / spec.kvHeads()).rope();
+      double[] variance = new double[spec.headSize()];
+      double[] energy = new double[spec.headSize()];
+      for (int d = 0; d < variance.length; d++) {
+        double mean = keySums[i][d] / tokens;
+        variance[d] = Math.max(0, keySquares[i][d] / tokens - mean * mean);
+        energy[d] = querySquares[i][d] / tokens;
+      }
+      variances[i] = pairMeans(variance, rope);
+      energies[i] = pairMeans(energy, rope);
+    }
+    return new SketchCalibration(variances, energies);
+  }
+
+  private static float[] pairMeans(double[] x, Rope rope) {
+    if (rope != null) {
+      for (int pair = 0; pair < rope.inverseFrequencies().length; pair++) {
+        int one = first(rope, pair);
+        int other = second(rope, pair);
+        x[one] = x[other] = (x[one] + x[other]) / 2;
+      }
+    }
+    float[] means = new float[x.length];
+    for (int d = 0; d < x.length; d++) {
+      means[d] = (float) x[d];
+    }
+    return means;
+  }
+}
