@@ -130,7 +130,7 @@ class SketchTwinTest {
 
   @Test
   void findsThePageThatAQueryWants() {
-    for (int planes = CHANNELS; planes <= 2; planes++) {
+    for (int planes = 1; planes <= 2; planes++) {
       try (Fixture fixture = new Fixture(64, 16, planes, 1, 200, 0, null)) {
         for (int token : new int[] {0, 17, 1600, 3199}) {
           fixture.askFor(token);
