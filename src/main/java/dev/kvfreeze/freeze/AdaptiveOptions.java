@@ -8,7 +8,7 @@ package dev.kvfreeze.freeze;
  *     a short context would leave nothing to choose from
  * @param keepMass attention each head keeps at least while the cap allows, 0 to 1: what is left out
  *     together gets less than {@code 1 - keepMass}
- * @param sketchBits bits a dimension of the keys' sketches: 1 or 2
+ * @param sketchBits bits a dimension of the keys' sketches, mean: 1 or 2
  * @param recallInterval decode steps from one look at a layer's sketches to the next
  * @param lookSpacing how rarely a look scores a frozen page that is far from being wanted: one with
  *     1/n of the importance it needs is scored at every {@code lookSpacing * sqrt(n)}th look; 0
@@ -48,7 +48,7 @@ public record AdaptiveOptions(
 
   public static AdaptiveOptions defaults() {
     return new AdaptiveOptions(
-        FreezeCap.parse(DEFAULT_CAP), 256, 1, 2, 1, 1, 0.9, 0.25, PrefillMode.EXACT);
+        FreezeCap.parse(DEFAULT_CAP), 256, 1, 1, 2, 1, 0.9, 0.25, PrefillMode.EXACT);
   }
 
   public AdaptiveOptions withLeastTokens(int tokens) {

@@ -18,7 +18,8 @@ final class EvaluationProgress extends SparkListener {
 
   @Override
   public synchronized void onTaskEnd(SparkListenerTaskEnd end) {
-    if (!end.taskInfo().successful()) {
+    // What follows reads the results.
+    if (!end.taskInfo().successful() || done == examples) {
       return;
     }
     done++;

@@ -1,0 +1,103 @@
+package dev.kvfreeze.engine;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.kvfreeze.device.Device;
+import dev.kvfreeze.device.SketchCalibration;
+import dev.kvfreeze.device.SketchChannels;
+import dev.kvfreeze.device.cpu.CpuDevice;
+import dev.kvfreeze.freeze.FreezePolicies;
+import dev.kvfreeze.freeze.FreezePolicy;
+import dev.kvfreeze.freeze.PolicyOptions;
+import dev.kvfreeze.model.LanguageModel;
+import dev.kvfreeze.model.ModelSpec;
+import dev.kvfreeze.model.Rope;
+import java.util.Arrays;
+import org.junit.jupiter.api.Test;
+
+class SketchCalibratorTest {
+  private static final FreezePolicy ADAPTIVE =
+      FreezePolicies.create("adaptive", PolicyOptions.defaults());
+
+  @Test
+  void everyHeadOfTheRealModelsHasItsChannels() {
+    try (LanguageModel smolLm2 = RealModels.smolLm2();
+        LanguageModel gemma3 = RealModels.gemma3()) {
+      for (LanguageModel model : new LanguageModel[] {smolLm2, gemma3}) {
+        SketchCalibration calibration = calibrate(model, 128, ADAPTIVE);
+        ModelSpec spec = model.spec();
+        SketchChannels[] channels = calibration.channels(1);
+        assertThat(channels).hasSize(spec.layers().size() * spec.kvHeads());
+        for (int i = 0; i < channels.length; i++) {
+          assertThat(channels[i].codes()).isEqualTo(spec.headSize() / 2);
+          assertPairsAlike(
+              calibration.keyVariances()[i], spec.layers().get(i / spec.kvHeads()).rope());
+        }
+      }
+    }
+  }
+
+  /** What makes few bits enough: the gain of the best half of the dimensions. */
+  @Test
+  void mostOfWhatScoresDependOnLiesInFewDimensions() {
+    try (LanguageModel model = RealModels.smolLm2()) {
+      SketchCalibration calibration = calibrate(model, 256, ADAPTIVE);
+      double share = 0;
+      int heads = calibration.keyVariances().length;
+      for (int i = 0; i < heads; i++) {
+        float[] gains = new float[model.spec().headSize()];
+        for (int d = 0; d < gains.length; d++) {
+          gains[d] = calibration.keyVariances()[i][d] * calibration.queryEnergies()[i][d];
+        }
+        Arrays.sort(gains);
+        double all = 0;
+        double best = 0;
+        for (int d = 0; d < gains.length; d++) {
+          all += gains[d];
+          best += d < gains.length / 2 ? 0 : gains[d];
+        }
+        share += best / all / heads;
+      }
+      assertThat(share).isGreaterThan(0.8);
+    }
+  }
+
+  @Test
+  void theChunkDoesNotMatterNorTheSecondTime() {
+    try (LanguageModel model = RealModels.smolLm2()) {
+      SketchCalibration once = calibrate(model, 256, ADAPTIVE);
+      for (int chunk : new int[] {256, 48}) {
+        SketchCalibration again = calibrate(model, chunk, ADAPTIVE);
+        for (int i = 0; i < once.keyVariances().length; i++) {
+          assertThat(again.keyVariances()[i]).containsExactly(once.keyVariances()[i]);
+          assertThat(again.queryEnergies()[i]).containsExactly(once.queryEnergies()[i]);
+        }
+      }
+    }
+  }
+
+  @Test
+  void policiesWithoutSketchesReadNothing() {
+    try (LanguageModel model = RealModels.smolLm2()) {
+      FreezePolicy full = FreezePolicies.create("full", PolicyOptions.defaults());
+      assertThat(calibrate(model, 64, full).isNone()).isTrue();
+    }
+  }
+
+  private static SketchCalibration calibrate(LanguageModel model, int chunk, FreezePolicy policy) {
+    try (Device device = CpuDevice.open(2)) {
+      Transformer transformer = new Transformer(model, device, null, chunk, 1);
+      return SketchCalibrator.calibrate(model, device, transformer, policy);
+    }
+  }
+
+  private static void assertPairsAlike(float[] x, Rope rope) {
+    int pairs = rope.inverseFrequencies().length;
+    for (int pair = 0; pair < pairs; pair++) {
+      boolean neighbours = rope.pairing() == Rope.Pairing.INTERLEAVED;
+      float one = x[neighbours ? 2 * pair : pair];
+      float other = x[neighbours ? 2 * pair + 1 : pair + pairs];
+      assertThat(one).isEqualTo(other).isNotNegative().isFinite();
+    }
+  }
+}
