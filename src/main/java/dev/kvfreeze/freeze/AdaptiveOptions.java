@@ -69,6 +69,11 @@ public record AdaptiveOptions(
         prefill);
   }
 
+  public AdaptiveOptions withSketchBits(int bits) {
+    return new AdaptiveOptions(
+        cap, leastTokens, keepMass, bits, recallInterval, lookSpacing, carry, margin, prefill);
+  }
+
   public AdaptiveOptions withPrefill(PrefillMode mode) {
     return new AdaptiveOptions(
         cap, leastTokens, keepMass, sketchBits, recallInterval, lookSpacing, carry, margin, mode);
