@@ -151,6 +151,7 @@ public final class PolicyMeasurement implements Callable<Integer> {
         defaults.lookSpacing(),
         defaults.carry(),
         defaults.margin(),
+        defaults.readAhead(),
         PrefillMode.EXACT);
   }
 

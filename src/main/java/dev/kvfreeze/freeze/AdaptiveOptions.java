@@ -16,6 +16,8 @@ package dev.kvfreeze.freeze;
  * @param carry share of a page's importance that is carried from step to step
  * @param margin how much more important than the least important active page a frozen one must be
  *     to be thawed: 0.25 is a quarter
+ * @param readAhead importance that a page lends to the one after it, as a share of its own: what is
+ *     copied goes on there
  * @param prefill how a prompt is read
  */
 public record AdaptiveOptions(
@@ -27,6 +29,7 @@ public record AdaptiveOptions(
     double lookSpacing,
     double carry,
     double margin,
+    double readAhead,
     PrefillMode prefill) {
   /** Where they stand by default. */
   public static final String DEFAULT_CAP = "12%";
@@ -44,16 +47,26 @@ public record AdaptiveOptions(
         lookSpacing >= 0 && lookSpacing <= 1000, "look spacing", lookSpacing, "0 to 1000");
     PolicyOptions.require(carry >= 0 && carry < 1, "carry", carry, "0 to below 1");
     PolicyOptions.require(margin >= 0 && margin < 1e6, "margin", margin, "0 to 1000000");
+    PolicyOptions.require(readAhead >= 0 && readAhead <= 1, "read ahead", readAhead, "0 to 1");
   }
 
   public static AdaptiveOptions defaults() {
     return new AdaptiveOptions(
-        FreezeCap.parse(DEFAULT_CAP), 256, 1, 1, 2, 1, 0.9, 0.25, PrefillMode.EXACT);
+        FreezeCap.parse(DEFAULT_CAP), 256, 1, 1, 1, 1, 0.9, 0.25, 0.5, PrefillMode.EXACT);
   }
 
   public AdaptiveOptions withLeastTokens(int tokens) {
     return new AdaptiveOptions(
-        cap, tokens, keepMass, sketchBits, recallInterval, lookSpacing, carry, margin, prefill);
+        cap,
+        tokens,
+        keepMass,
+        sketchBits,
+        recallInterval,
+        lookSpacing,
+        carry,
+        margin,
+        readAhead,
+        prefill);
   }
 
   public AdaptiveOptions withCap(FreezeCap other) {
@@ -66,16 +79,35 @@ public record AdaptiveOptions(
         lookSpacing,
         carry,
         margin,
+        readAhead,
         prefill);
   }
 
   public AdaptiveOptions withSketchBits(int bits) {
     return new AdaptiveOptions(
-        cap, leastTokens, keepMass, bits, recallInterval, lookSpacing, carry, margin, prefill);
+        cap,
+        leastTokens,
+        keepMass,
+        bits,
+        recallInterval,
+        lookSpacing,
+        carry,
+        margin,
+        readAhead,
+        prefill);
   }
 
   public AdaptiveOptions withPrefill(PrefillMode mode) {
     return new AdaptiveOptions(
-        cap, leastTokens, keepMass, sketchBits, recallInterval, lookSpacing, carry, margin, mode);
+        cap,
+        leastTokens,
+        keepMass,
+        sketchBits,
+        recallInterval,
+        lookSpacing,
+        carry,
+        margin,
+        readAhead,
+        mode);
   }
 }

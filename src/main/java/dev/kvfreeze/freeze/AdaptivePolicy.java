@@ -13,6 +13,8 @@ package dev.kvfreeze.freeze;
  *   <li>While it generates, the importance of an active page is a carried average of its attention;
  *       that of a frozen page of what its sketch promises. A frozen page that beats the level is
  *       thawed before the attention of that very step.
+ *   <li>What is copied is copied forwards: a page lends a share of its importance to the next one,
+ *       so that it is there before it is asked for.
  *   <li>Of the recovery ladder, the resets of what was frozen lately end holds or thaw within the
  *       cap; the full reset reads one step exactly, all pages passing, and chooses anew.
  *   <li>The schedule of the paper, {@code floor(sqrt(c) / k)} steps for a page detected c times, is

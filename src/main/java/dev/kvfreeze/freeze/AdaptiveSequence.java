@@ -30,6 +30,7 @@ final class AdaptiveSequence implements SequencePolicy {
   private final float carry;
   private final boolean exactPrefill;
   private final float thawFactor;
+  private final float readAhead;
   private final Head[] heads;
   private final MassHistogram importances = new MassHistogram();
   private final BestPages wanted = new BestPages(RECALLS_PER_STEP);
@@ -51,6 +52,7 @@ final class AdaptiveSequence implements SequencePolicy {
     this.carry = (float) options.adaptive().carry();
     this.exactPrefill = options.adaptive().prefill() == PrefillMode.EXACT;
     this.thawFactor = 1 + (float) options.adaptive().margin();
+    this.readAhead = (float) options.adaptive().readAhead();
     this.heads = new Head[shape.heads()];
     for (int i = 0; i < heads.length; i++) {
       heads[i] = new Head();
@@ -210,21 +212,41 @@ final class AdaptiveSequence implements SequencePolicy {
 
   /** The last tokens of a prompt, or a full reset, saw all pages. */
   private void choose(Head head, FreezablePages range, HeadView view) {
+    float[] importance = head.importance;
     for (int page = 0; page < view.pageCount(); page++) {
       // A full reset asks with one token; what was known before counts as much.
-      head.importance[page] =
-          head.known == 0 ? view.mass(page) : (head.importance[page] + view.mass(page)) / 2;
-      count(range, page, head.importance[page]);
+      importance[page] =
+          head.known == 0 ? view.mass(page) : (importance[page] + view.mass(page)) / 2;
+    }
+    // From the end, so that what a page lends is its own.
+    for (int page = view.pageCount() - 1; page > 0; page--) {
+      importance[page] = Math.max(importance[page], readAhead * importance[page - 1]);
+    }
+    for (int page = 0; page < view.pageCount(); page++) {
+      count(range, page, importance[page]);
     }
   }
 
   private void follow(Head head, FreezablePages range, HeadView view, float carried) {
+    float bar = Math.max(level, head.cover) * thawFactor;
     for (int i = 0; i < view.listedCount(); i++) {
       int page = view.listedPage(i);
       float mass = view.mass(page);
       head.importance[page] =
           page < head.known ? carried * head.importance[page] + (1 - carried) * mass : mass;
       count(range, page, head.importance[page]);
+      float lent = readAhead * head.importance[page];
+      if (lent > bar) {
+        lend(head, range, view, page + 1, lent);
+      }
+    }
+  }
+
+  /** A frozen page behind an important one is looked at in the next step, and thawed. */
+  private void lend(Head head, FreezablePages range, HeadView view, int page, float lent) {
+    if (page < range.end() && !view.active(page) && lent > head.importance[page]) {
+      head.importance[page] = lent;
+      head.nextLook[page] = step;
     }
   }
 

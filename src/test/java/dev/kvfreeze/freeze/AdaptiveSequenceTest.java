@@ -47,11 +47,45 @@ class AdaptiveSequenceTest {
   }
 
   @Test
+  void thePageBehindAnImportantOneIsThereBeforeItIsAskedFor() {
+    for (double readAhead : new double[] {0, 0.5}) {
+      Sequence sequence = new Sequence("80", 400, 1, readAhead);
+      for (int page = 0; page < 100; page++) {
+        sequence.mass(0, page, page % 2 == 0 ? 0.01f : 0.001f);
+        sequence.mass(1, page, page % 2 == 0 ? 0.01f : 0.001f);
+      }
+      sequence.mass(0, 40, 0.3f);
+      sequence.step(StepKind.QUESTION);
+      assertThat(sequence.active(0, 40)).isTrue();
+      assertThat(sequence.active(0, 41)).isEqualTo(readAhead > 0);
+      assertThat(sequence.active(0, 42)).as("lends no further").isFalse();
+    }
+  }
+
+  @Test
+  void aPageThatBecomesImportantBringsTheNextOneWithinTwoSteps() {
+    Sequence sequence = new Sequence("80", 400, 1, 0.5);
+    for (int page = 0; page < 100; page++) {
+      sequence.mass(0, page, page < 50 ? 0.015f : 0.001f);
+      sequence.mass(1, page, page < 50 ? 0.015f : 0.001f);
+    }
+    sequence.step(StepKind.QUESTION);
+    assertThat(sequence.active(0, 71)).isFalse();
+    sequence.estimates[0][70] = 0.6f;
+    sequence.mass(0, 70, 0.6f);
+    sequence.recall();
+    sequence.step(StepKind.DECODE);
+    sequence.recall();
+    assertThat(sequence.active(0, 71)).isTrue();
+    assertThat(sequence.activePages(0) + sequence.activePages(1)).isLessThanOrEqualTo(40);
+  }
+
+  @Test
   void neverExceedsTheCapNorFreezesSinksAndRecentTokensWhateverComes() {
     Random random = new Random(5);
     for (int round = 0; round < 20; round++) {
       int length = 100 + random.nextInt(400);
-      Sequence sequence = new Sequence("100", length);
+      Sequence sequence = new Sequence("100", length, 1, round % 2 * 0.5);
       randomMass(sequence, random);
       sequence.step(StepKind.QUESTION);
       for (int i = 0; i < 60; i++) {
@@ -147,9 +181,13 @@ class AdaptiveSequenceTest {
     }
 
     Sequence(String cap, int length, double keepMass) {
+      this(cap, length, keepMass, 0);
+    }
+
+    Sequence(String cap, int length, double keepMass, double readAhead) {
       AdaptiveOptions adaptive =
           new AdaptiveOptions(
-              FreezeCap.parse(cap), 0, keepMass, 1, 1, 1, 0.9, 0.25, PrefillMode.EXACT);
+              FreezeCap.parse(cap), 0, keepMass, 1, 1, 1, 0.9, 0.25, readAhead, PrefillMode.EXACT);
       policy =
           new AdaptiveSequence(
               new PolicyOptions(PAGE, 4, 16, 0.1, 64, 1, adaptive, GuardOptions.OFF), SHAPE);

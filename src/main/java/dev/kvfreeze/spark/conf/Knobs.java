@@ -362,6 +362,7 @@ public final class Knobs {
             PolicyKnobs.LOOK_SPACING,
             PolicyKnobs.CARRY,
             PolicyKnobs.MARGIN,
+            PolicyKnobs.READ_AHEAD,
             PolicyKnobs.PREFILL,
             PolicyKnobs.GUARD,
             PolicyKnobs.GUARD_THRESHOLD,

@@ -161,6 +161,16 @@ public final class PolicyKnobs {
               "How much more important than the least important active page a frozen page must be"
                   + " to be thawed.")
           .readBy("adaptive");
+  public static final Knob<Double> READ_AHEAD =
+      Knob.of(
+              "policy.readAhead",
+              KnobTypes.decimal(0, 1),
+              "share",
+              Double.toString(ADAPTIVE_DEFAULTS.readAhead()),
+              RESULT,
+              "A page makes the one after it at least this times as important as itself, so that"
+                  + " what is copied token by token is there before it is asked for; 0 for not.")
+          .readBy("adaptive");
   public static final Knob<PrefillMode> PREFILL =
       Knob.of(
               "policy.prefill",

@@ -25,6 +25,7 @@ public final class PolicySettings {
             settings.value(PolicyKnobs.LOOK_SPACING),
             settings.value(PolicyKnobs.CARRY),
             settings.value(PolicyKnobs.MARGIN),
+            settings.value(PolicyKnobs.READ_AHEAD),
             settings.value(PolicyKnobs.PREFILL)),
         new GuardOptions(
             settings.value(PolicyKnobs.GUARD),
