@@ -10,6 +10,7 @@ import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.LogitStatistics;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.engine.ForwardSlice;
+import dev.kvfreeze.engine.SketchCalibrator;
 import dev.kvfreeze.engine.Transformer;
 import dev.kvfreeze.freeze.FreezePolicies;
 import dev.kvfreeze.freeze.FreezePolicy;
@@ -105,10 +106,16 @@ final class TeacherForcing {
     ModelSpec spec = model.spec();
     PageLayout layout = new PageLayout(spec.headSize(), pageTokens, format);
     ColdStore cold = new HostColdStore(layout.wordsPerPage(), 4L << 30);
+    Transformer weights = new Transformer(model, device, null, promptTokens, 1);
     try (KvCache cache =
         new KvCache(
-            device.pageMemory(layout, 2L << 30), cold, policy, spec.ropes(), spec.kvHeads())) {
-      Transformer transformer = new Transformer(model, device, cache.memory(), promptTokens, 1);
+            device.pageMemory(layout, 2L << 30),
+            cold,
+            policy,
+            spec.ropes(),
+            spec.kvHeads(),
+            SketchCalibrator.calibrate(model, device, weights, policy))) {
+      Transformer transformer = weights.withMemory(cache.memory());
       try (SequenceCache sequence = cache.open("teacher-forcing")) {
         return feed(transformer, sequence, tokens, promptTokens, next);
       }

@@ -30,7 +30,7 @@ import java.util.List;
  * Finds what a model's keys and queries are like, by reading a short text of its own. The variances
  * are those of pairs before the rotary embedding, which turns a pair but does not stretch it.
  */
-final class SketchCalibrator implements QkvObserver {
+public final class SketchCalibrator implements QkvObserver {
   private static final String TEXT = "sketch-calibration.txt";
   private static final int MOST_TOKENS = 256;
 
@@ -60,7 +60,7 @@ final class SketchCalibrator implements QkvObserver {
    *
    * @param transformer whose own page memory is not used
    */
-  static SketchCalibration calibrate(
+  public static SketchCalibration calibrate(
       LanguageModel model, Device device, Transformer transformer, FreezePolicy policy) {
     if (policy.estimates() != PageEstimates.SKETCHES || !device.knowsSketchChannels()) {
       return SketchCalibration.NONE;
@@ -106,6 +106,7 @@ final class SketchCalibrator implements QkvObserver {
     }
   }
 
+  /** Adds a layer's rows; for the {@link Transformer} that reads the text. */
   @Override
   public void observe(int layer, QkvRows rows) {
     Rope rope = spec.layers().get(layer).rope();
