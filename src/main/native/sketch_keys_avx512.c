@@ -8,11 +8,23 @@
 #include <jni.h>
 #include <stdint.h>
 
-#define MAX_HELD 10
+#define MAX_HELD 12
 #include "held_arrays.h"
 
 // As in NativeSketchMaker.java.
 enum { FORMAT_F32 = 0, PAIRS_ARE_NEIGHBOURS = 1 };
+
+enum {
+  SET_HEAD_SIZE,
+  SET_PAGE_TOKENS,
+  SET_FORMAT,
+  SET_PAIRS,
+  SET_PAIRING,
+  SET_ROTATION_STRIDE,
+  SET_KEPT,
+  SET_PLANES,
+  SET_WORDS
+};
 
 enum { TOKENS = 16, BLOCK_TOKENS = 64, WORD_BITS = 32, ROWS_TOGETHER = 16 };
 
@@ -140,6 +152,16 @@ static __m512i bfloat_bits(__m512 x) {
   return _mm512_mask_or_epi32(_mm512_srli_epi32(up, 16), nan, high, _mm512_set1_epi32(0x7fc0));
 }
 
+// Where the words of tokens [token, token + 16) of the sequence begin.
+static __m512i first_words(const Sketches *sketches, int token) {
+  const __m512i counted = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i places = _mm512_add_epi32(_mm512_set1_epi32(token), counted);
+  const __m512i block = _mm512_srli_epi32(places, 6);
+  const __m512i in_block = _mm512_and_si512(places, _mm512_set1_epi32(BLOCK_TOKENS - 1));
+  const __m512i block_words = _mm512_mullo_epi32(block, _mm512_set1_epi32(sketches->words * BLOCK_TOKENS));
+  return _mm512_add_epi32(block_words, in_block);
+}
+
 // Codes and steps of tokens [token, token + 16) of the sequence, of those in the mask.
 static void encode(const float *rotated, int size, const Sketches *sketches, double deviations, int token,
                    __mmask16 tokens) {
@@ -148,12 +170,7 @@ static void encode(const float *rotated, int size, const Sketches *sketches, dou
   const int most = (1 << planes) - 1;
   const __m512 squares = square_sums(rotated, size);
   const __m512 outer = outer_bounds(squares, size, deviations);
-  const __m512i counted = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  const __m512i places = _mm512_add_epi32(_mm512_set1_epi32(token), counted);
-  const __m512i block = _mm512_srli_epi32(places, 6);
-  const __m512i in_block = _mm512_and_si512(places, _mm512_set1_epi32(BLOCK_TOKENS - 1));
-  const __m512i block_words = _mm512_mullo_epi32(block, _mm512_set1_epi32(sketches->words * BLOCK_TOKENS));
-  const __m512i first_word = _mm512_add_epi32(block_words, in_block);
+  const __m512i first_word = first_words(sketches, token);
   __m512 products = _mm512_setzero_ps();
   for (int word = 0; word < sketches->words; word++) {
     const int from = word * codes_a_word;
@@ -204,12 +221,7 @@ static __m512 channel_steps(const float *keys, const Channels *channels) {
 
 static void encode_channels(const float *keys, const Channels *channels, const Sketches *sketches, int token,
                             __mmask16 tokens) {
-  const __m512i counted = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  const __m512i places = _mm512_add_epi32(_mm512_set1_epi32(token), counted);
-  const __m512i block_words =
-      _mm512_mullo_epi32(_mm512_srli_epi32(places, 6), _mm512_set1_epi32(sketches->words * BLOCK_TOKENS));
-  const __m512i first_word =
-      _mm512_add_epi32(block_words, _mm512_and_si512(places, _mm512_set1_epi32(BLOCK_TOKENS - 1)));
+  const __m512i first_word = first_words(sketches, token);
   const __m512 step = channel_steps(keys, channels);
   const __m512 inverse = _mm512_div_ps(_mm512_set1_ps(1), step);
   __m512i packed = _mm512_setzero_si512();
@@ -240,16 +252,19 @@ static void encode_channels(const float *keys, const Channels *channels, const S
   _mm512_mask_cvtepi32_storeu_epi16(sketches->steps + token, tokens, steps);
 }
 
-JNIEXPORT void JNICALL Java_dev_kvfreeze_device_cpu_NativeSketchMaker_sketchChannels0(
-    JNIEnv *env, jclass owner, jintArray slab_array, jint key_at, jint head_size, jint page_tokens, jint format,
-    jfloatArray here_array, jfloatArray cosine_array, jfloatArray sine_array, jint pairs, jint pairing,
-    jintArray dimension_array, jintArray code_array, jfloatArray width_array, jint kept, jfloatArray scratch_array,
-    jintArray bit_array, jshortArray step_array, jint words, jint token) {
+// The columns are null where the keys are not turned.
+JNIEXPORT void JNICALL Java_dev_kvfreeze_device_cpu_NativeSketchMaker_sketchPage0(
+    JNIEnv *env, jclass owner, jintArray setting_array, jintArray slab_array, jint key_at, jfloatArray here_array,
+    jfloatArray cosine_array, jfloatArray sine_array, jfloatArray column_array, jintArray dimension_array,
+    jintArray code_array, jfloatArray width_array, jfloatArray scratch_array, jintArray bit_array,
+    jshortArray step_array, jint token, jdouble deviations) {
   HeldArrays held = {.env = env};
+  const jint *set = hold(&held, setting_array);
   const int32_t *slab = hold(&held, slab_array);
   const float *here = hold(&held, here_array);
   const float *cosines = hold(&held, cosine_array);
   const float *sines = hold(&held, sine_array);
+  const float *columns = column_array ? hold(&held, column_array) : 0;
   const int32_t *dimensions = hold(&held, dimension_array);
   const int32_t *codes = hold(&held, code_array);
   const float *widths = hold(&held, width_array);
@@ -257,45 +272,23 @@ JNIEXPORT void JNICALL Java_dev_kvfreeze_device_cpu_NativeSketchMaker_sketchChan
   int32_t *bits = hold(&held, bit_array);
   int16_t *steps = hold(&held, step_array);
   if (!held.failed) {
-    const Page page = {slab + key_at, head_size, page_tokens, format};
-    const Centre centre = {here, cosines, sines, pairs, pairing};
-    const Channels channels = {dimensions, codes, widths, kept};
-    const Sketches sketches = {bits, steps, 2, words};
-    for (int first = 0; first < page_tokens; first += TOKENS) {
-      const int count = page_tokens - first;
-      const __mmask16 tokens = count >= TOKENS ? 0xffff : (__mmask16)((1u << count) - 1);
-      subtract_centre(&page, &centre, first, tokens, scratch);
-      encode_channels(scratch, &channels, &sketches, token + first, tokens);
-    }
-  }
-  release(&held);
-}
-
-JNIEXPORT void JNICALL Java_dev_kvfreeze_device_cpu_NativeSketchMaker_sketchPage0(
-    JNIEnv *env, jclass owner, jintArray slab_array, jint key_at, jint head_size, jint page_tokens, jint format,
-    jfloatArray here_array, jfloatArray cosine_array, jfloatArray sine_array, jint pairs, jint pairing,
-    jfloatArray column_array, jint stride, jfloatArray scratch_array, jintArray bit_array, jshortArray step_array,
-    jint planes, jint words, jint token, jdouble deviations) {
-  HeldArrays held = {.env = env};
-  const int32_t *slab = hold(&held, slab_array);
-  const float *here = hold(&held, here_array);
-  const float *cosines = hold(&held, cosine_array);
-  const float *sines = hold(&held, sine_array);
-  const float *columns = hold(&held, column_array);
-  float *scratch = hold(&held, scratch_array);
-  int32_t *bits = hold(&held, bit_array);
-  int16_t *steps = hold(&held, step_array);
-  if (!held.failed) {
-    const Page page = {slab + key_at, head_size, page_tokens, format};
-    const Centre centre = {here, cosines, sines, pairs, pairing};
-    const Sketches sketches = {bits, steps, planes, words};
+    const int head_size = set[SET_HEAD_SIZE];
+    const int page_tokens = set[SET_PAGE_TOKENS];
+    const Page page = {slab + key_at, head_size, page_tokens, set[SET_FORMAT]};
+    const Centre centre = {here, cosines, sines, set[SET_PAIRS], set[SET_PAIRING]};
+    const Channels channels = {dimensions, codes, widths, set[SET_KEPT]};
+    const Sketches sketches = {bits, steps, set[SET_PLANES], set[SET_WORDS]};
     float *rotated = scratch + head_size * TOKENS;
     for (int first = 0; first < page_tokens; first += TOKENS) {
       const int count = page_tokens - first;
       const __mmask16 tokens = count >= TOKENS ? 0xffff : (__mmask16)((1u << count) - 1);
       subtract_centre(&page, &centre, first, tokens, scratch);
-      rotate(scratch, columns, stride, head_size, rotated);
-      encode(rotated, head_size, &sketches, deviations, token + first, tokens);
+      if (columns) {
+        rotate(scratch, columns, set[SET_ROTATION_STRIDE], head_size, rotated);
+        encode(rotated, head_size, &sketches, deviations, token + first, tokens);
+      } else {
+        encode_channels(scratch, &channels, &sketches, token + first, tokens);
+      }
     }
   }
   release(&held);

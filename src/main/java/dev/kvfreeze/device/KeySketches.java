@@ -146,7 +146,7 @@ public class KeySketches {
   }
 
   /** The same of turned keys. */
-  public static float errorVariance(int planes, int headSize) {
+  private static float errorVariance(int planes, int headSize) {
     // The error is orthogonal to the key, so a dimension less than all has it.
     return (float) (ERROR_OF_CODES[planes] * headSize / Math.max(1, headSize - 1));
   }
@@ -157,7 +157,16 @@ public class KeySketches {
    * @param bits a dimension, mean
    */
   public static int bytesPerToken(int headSize, int bits) {
-    return 4 * words(headSize * bits, 1) + Short.BYTES + 1;
+    return bytesPerToken(words(headSize * bits, 1));
+  }
+
+  /** The same of these sketches. */
+  public int bytesPerToken() {
+    return bytesPerToken(words);
+  }
+
+  private static int bytesPerToken(int words) {
+    return Integer.BYTES * words + Short.BYTES + 1;
   }
 
   private static int words(int codes, int planes) {

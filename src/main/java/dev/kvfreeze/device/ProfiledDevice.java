@@ -200,8 +200,8 @@ public final class ProfiledDevice implements Device {
       Activations queries, AttentionShape shape, List<SketchSegment> segments) {
     for (SketchSegment segment : segments) {
       for (KeySketches sketches : segment.heads()) {
-        int bytes = Integer.BYTES * sketches.words() + Short.BYTES + 1;
-        times.read(Part.SKETCHES, (long) sketches.pages * sketches.pageTokens() * bytes);
+        long tokens = (long) sketches.pages * sketches.pageTokens();
+        times.read(Part.SKETCHES, tokens * sketches.bytesPerToken());
       }
     }
     time(Part.SKETCHES, () -> device.scoreSketches(queries, shape, segments));

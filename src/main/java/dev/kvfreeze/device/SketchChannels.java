@@ -136,9 +136,4 @@ public final class SketchChannels {
   public float[] inverseWidths() {
     return inverseWidths;
   }
-
-  /** Bytes that they take, for all sequences together. */
-  public long bytes() {
-    return 8L * dimensions.length + 12L * keptDimensions.length;
-  }
 }

@@ -12,7 +12,6 @@ import dev.kvfreeze.device.SketchCalibration;
 import dev.kvfreeze.freeze.CacheShape;
 import dev.kvfreeze.freeze.ExpectedLengths;
 import dev.kvfreeze.freeze.FreezePolicy;
-import dev.kvfreeze.freeze.PageEstimates;
 import dev.kvfreeze.freeze.SequencePolicy;
 import dev.kvfreeze.freeze.StepKind;
 import dev.kvfreeze.model.LanguageModel;
@@ -51,7 +50,7 @@ public final class PolicyTrials implements AutoCloseable {
   private final Set<Integer> endTokens;
 
   /** Made when a policy first asks for it. */
-  private SketchCalibration calibration;
+  private SketchCalibration calibration = SketchCalibration.NONE;
 
   /** When a policy decides while the prompt is read. */
   public enum Decision {
@@ -208,13 +207,11 @@ public final class PolicyTrials implements AutoCloseable {
         policy,
         spec.ropes(),
         spec.kvHeads(),
-        policy.estimates() == PageEstimates.SKETCHES
-            ? calibration(policy)
-            : SketchCalibration.NONE);
+        calibration(policy));
   }
 
   private SketchCalibration calibration(FreezePolicy policy) {
-    if (calibration == null) {
+    if (calibration.isNone()) {
       calibration = SketchCalibrator.calibrate(model, device, transformer, policy);
     }
     return calibration;

@@ -24,7 +24,9 @@ import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 
 /**
  * Finds what a model's keys and queries are like, by reading a short text of its own. The variances
@@ -44,6 +46,7 @@ public final class SketchCalibrator implements QkvObserver {
   private final double[][] keySums;
   private final double[][] keySquares;
   private final double[][] querySquares;
+  private final Map<Rope, Turns> turns = new HashMap<>();
   private int tokens;
 
   private SketchCalibrator(Device device, ModelSpec spec) {
@@ -134,7 +137,9 @@ public final class SketchCalibrator implements QkvObserver {
     for (int head = 0; head < spec.kvHeads(); head++) {
       int from = head * size;
       float[] key = Arrays.copyOfRange(keys, from, from + size);
-      turnBack(key, rope, position);
+      if (rope != null) {
+        turnBack(key, rope, turns.computeIfAbsent(rope, Turns::new).at(position));
+      }
       double[] sums = keySums[layer * spec.kvHeads() + head];
       double[] squares = keySquares[layer * spec.kvHeads() + head];
       for (int d = 0; d < size; d++) {
@@ -144,30 +149,15 @@ public final class SketchCalibrator implements QkvObserver {
     }
   }
 
-  private static void turnBack(float[] key, Rope rope, int position) {
-    if (rope == null) {
-      return;
+  private static void turnBack(float[] key, Rope rope, Turn turn) {
+    for (int pair = 0; pair < rope.pairs(); pair++) {
+      double cosine = turn.cosines[pair];
+      double sine = turn.sines[pair];
+      double a = key[rope.first(pair)];
+      double b = key[rope.second(pair)];
+      key[rope.first(pair)] = (float) (a * cosine + b * sine);
+      key[rope.second(pair)] = (float) (b * cosine - a * sine);
     }
-    float[] frequencies = rope.inverseFrequencies();
-    for (int pair = 0; pair < frequencies.length; pair++) {
-      double angle = (double) position * frequencies[pair];
-      int one = first(rope, pair);
-      int other = second(rope, pair);
-      double a = key[one];
-      double b = key[other];
-      key[one] = (float) (a * Math.cos(angle) + b * Math.sin(angle));
-      key[other] = (float) (b * Math.cos(angle) - a * Math.sin(angle));
-    }
-  }
-
-  private static int first(Rope rope, int pair) {
-    return rope.pairing() == Rope.Pairing.INTERLEAVED ? 2 * pair : pair;
-  }
-
-  private static int second(Rope rope, int pair) {
-    return rope.pairing() == Rope.Pairing.INTERLEAVED
-        ? 2 * pair + 1
-        : pair + rope.inverseFrequencies().length;
   }
 
   private void addQueries(int layer, float[] queries) {
@@ -203,9 +193,9 @@ public final class SketchCalibrator implements QkvObserver {
 
   private static float[] pairMeans(double[] x, Rope rope) {
     if (rope != null) {
-      for (int pair = 0; pair < rope.inverseFrequencies().length; pair++) {
-        int one = first(rope, pair);
-        int other = second(rope, pair);
+      for (int pair = 0; pair < rope.pairs(); pair++) {
+        int one = rope.first(pair);
+        int other = rope.second(pair);
         x[one] = x[other] = (x[one] + x[other]) / 2;
       }
     }
@@ -214,5 +204,35 @@ public final class SketchCalibrator implements QkvObserver {
       means[d] = (float) x[d];
     }
     return means;
+  }
+
+  /** How a rope turns at the positions of the text: all layers and heads with it turn alike. */
+  private static final class Turns {
+    private final Rope rope;
+    private final Turn[] byPosition = new Turn[MOST_TOKENS];
+
+    Turns(Rope rope) {
+      this.rope = rope;
+    }
+
+    Turn at(int position) {
+      if (byPosition[position] == null) {
+        byPosition[position] = Turn.of(rope, position);
+      }
+      return byPosition[position];
+    }
+  }
+
+  /** Cosines and sines by pair. */
+  private record Turn(double[] cosines, double[] sines) {
+    static Turn of(Rope rope, int position) {
+      Turn turn = new Turn(new double[rope.pairs()], new double[rope.pairs()]);
+      for (int pair = 0; pair < rope.pairs(); pair++) {
+        double angle = rope.angle(pair, position);
+        turn.cosines[pair] = Math.cos(angle);
+        turn.sines[pair] = Math.sin(angle);
+      }
+      return turn;
+    }
   }
 }

@@ -92,11 +92,9 @@ class SketchCalibratorTest {
   }
 
   private static void assertPairsAlike(float[] x, Rope rope) {
-    int pairs = rope.inverseFrequencies().length;
-    for (int pair = 0; pair < pairs; pair++) {
-      boolean neighbours = rope.pairing() == Rope.Pairing.INTERLEAVED;
-      float one = x[neighbours ? 2 * pair : pair];
-      float other = x[neighbours ? 2 * pair + 1 : pair + pairs];
+    for (int pair = 0; pair < rope.pairs(); pair++) {
+      float one = x[rope.first(pair)];
+      float other = x[rope.second(pair)];
       assertThat(one).isEqualTo(other).isNotNegative().isFinite();
     }
   }

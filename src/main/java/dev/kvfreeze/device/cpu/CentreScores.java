@@ -30,7 +30,6 @@ final class CentreScores {
   private static final int PADDING = 16;
 
   private final Rope rope;
-  private final PairRotation rotation;
   private final int[] fast;
   private final int[] slow;
   private final int stride;
@@ -54,12 +53,11 @@ final class CentreScores {
 
   CentreScores(Rope rope) {
     this.rope = rope;
-    this.rotation = new PairRotation(rope);
-    int[] pairs = new int[rotation.pairs()];
+    int[] pairs = new int[rope.pairs()];
     int fastCount = 0;
     int end = pairs.length;
     for (int pair = 0; pair < pairs.length; pair++) {
-      if (Math.abs(rotation.frequency(pair)) * MIDDLE > SLOW) {
+      if (Math.abs(rope.inverseFrequencies()[pair]) * MIDDLE > SLOW) {
         pairs[fastCount++] = pair;
       } else {
         pairs[--end] = pair;
@@ -71,7 +69,7 @@ final class CentreScores {
     this.shapes = new float[2 * stride * RUN];
     for (int t = 0; t < RUN; t++) {
       for (int i = 0; i < fast.length; i++) {
-        double angle = (double) t * rotation.frequency(fast[i]);
+        double angle = rope.angle(fast[i], t);
         shapes[i * RUN + t] = (float) Math.cos(angle);
         shapes[(stride + i) * RUN + t] = (float) Math.sin(angle);
       }
@@ -84,7 +82,7 @@ final class CentreScores {
     int[] pairs = new int[fast.length * BLOCK];
     for (int i = 0; i < fast.length; i++) {
       for (int t = 0; t < BLOCK; t++) {
-        double angle = (double) t * rotation.frequency(fast[i]);
+        double angle = rope.angle(fast[i], t);
         int cosine = (int) Math.round(Math.cos(angle) * Tables.SHAPE_UNIT);
         int sine = (int) Math.round(Math.sin(angle) * Tables.SHAPE_UNIT);
         pairs[i * BLOCK + t] = sine << 16 | cosine & 0xffff;
@@ -98,8 +96,8 @@ final class CentreScores {
     int at = 0;
     for (int[] pairs : new int[][] {fast, slow}) {
       for (int i = 0; i < pairs.length; i++) {
-        dimensions[at + i] = rotation.first(pairs[i]);
-        dimensions[at + pairs.length + i] = rotation.second(pairs[i]);
+        dimensions[at + i] = rope.first(pairs[i]);
+        dimensions[at + pairs.length + i] = rope.second(pairs[i]);
       }
       at += 2 * pairs.length;
     }
@@ -137,7 +135,7 @@ final class CentreScores {
     parabolas = new float[2 * slow.length * columns + AttentionKernels.SLACK];
     for (int run = 0; run < blocks * (BLOCK / RUN); run++) {
       for (int i = 0; i < fast.length; i++) {
-        double angle = (double) run * RUN * rotation.frequency(fast[i]);
+        double angle = rope.angle(fast[i], run * RUN);
         cosines[run * stride + i] = (float) Math.cos(angle);
         sines[run * stride + i] = (float) Math.sin(angle);
       }
@@ -149,7 +147,7 @@ final class CentreScores {
 
   private void fillParabolas(int block) {
     for (int i = 0; i < slow.length; i++) {
-      double frequency = rotation.frequency(slow[i]);
+      double frequency = rope.inverseFrequencies()[slow[i]];
       double angle = (block * (double) BLOCK + MIDDLE) * frequency;
       double cosine = Math.cos(angle);
       double sine = Math.sin(angle);
@@ -200,14 +198,14 @@ final class CentreScores {
     }
 
     private float inPhase(float[] query, int at, float[] centre, int pair) {
-      int first = rotation.first(pair);
-      int second = rotation.second(pair);
+      int first = rope.first(pair);
+      int second = rope.second(pair);
       return query[at + first] * centre[first] + query[at + second] * centre[second];
     }
 
     private float inQuadrature(float[] query, int at, float[] centre, int pair) {
-      int first = rotation.first(pair);
-      int second = rotation.second(pair);
+      int first = rope.first(pair);
+      int second = rope.second(pair);
       return query[at + second] * centre[first] - query[at + first] * centre[second];
     }
 

@@ -54,18 +54,26 @@ final class ElementwiseOperations {
     int columns = x.columns();
     checkLength("the norm's gain", gain.length, columns);
     checkLength("the normed rows", out.columns(), columns);
+    norm(x, rows, columns, gain, epsilon, out);
+  }
+
+  /** Norms all that lies in the rows, {@code size} values at a time. */
+  private void norm(
+      CpuActivations x, int rows, int size, float[] gain, float epsilon, CpuActivations out) {
+    int columns = x.columns();
     overRows(
         rows,
         columns,
         (worker, from, to) -> {
+          int first = from * columns;
+          int end = to * columns;
           if (natively) {
-            int at = from * columns;
-            NativeNorms.norm(x.values(), at, to - from, columns, gain, epsilon, out.values(), at);
+            int count = (end - first) / size;
+            NativeNorms.norm(x.values(), first, count, size, gain, epsilon, out.values(), first);
             return;
           }
-          for (int r = from; r < to; r++) {
-            int outAt = r * out.columns();
-            kernels.rmsNorm(x.values(), r * columns, columns, gain, epsilon, out.values(), outAt);
+          for (int at = first; at < end; at += size) {
+            kernels.rmsNorm(x.values(), at, size, gain, epsilon, out.values(), at);
           }
         });
   }
@@ -123,21 +131,7 @@ final class ElementwiseOperations {
   /** See {@link dev.kvfreeze.device.Device#rmsNormHeads}. */
   void rmsNormHeads(CpuActivations x, int rows, int headSize, float[] gain, float epsilon) {
     checkLength("the head norm's gain", gain.length, headSize);
-    int columns = x.columns();
-    overRows(
-        rows,
-        columns,
-        (worker, from, to) -> {
-          if (natively) {
-            int heads = (to - from) * (columns / headSize);
-            int first = from * columns;
-            NativeNorms.norm(x.values(), first, heads, headSize, gain, epsilon, x.values(), first);
-            return;
-          }
-          for (int at = from * columns; at < to * columns; at += headSize) {
-            kernels.rmsNorm(x.values(), at, headSize, gain, epsilon, x.values(), at);
-          }
-        });
+    norm(x, rows, headSize, gain, epsilon, x);
   }
 
   /** See {@link dev.kvfreeze.device.Device#addBias}. */

@@ -14,7 +14,6 @@ final class KeyCentre {
   private final int headSize;
   private final int pageTokens;
   private final Rope rope;
-  private final PairRotation rotation;
 
   /** {@code [pair][token of the page]}. */
   private final float[] cosines;
@@ -32,8 +31,7 @@ final class KeyCentre {
     this.headSize = sketches.headSize();
     this.pageTokens = sketches.pageTokens();
     this.rope = sketches.rope();
-    this.rotation = rope == null ? null : new PairRotation(rope);
-    int pairs = rope == null ? 0 : rotation.pairs();
+    int pairs = pairs();
     this.cosines = new float[pageTokens * pairs];
     this.sines = new float[pageTokens * pairs];
     this.pageCosines = new double[KEPT_PAGES * pairs];
@@ -42,7 +40,7 @@ final class KeyCentre {
     Arrays.fill(keptPages, -1);
     for (int t = 0; t < pageTokens; t++) {
       for (int pair = 0; pair < pairs; pair++) {
-        double angle = (double) t * rotation.frequency(pair);
+        double angle = rope.angle(pair, t);
         cosines[pair * pageTokens + t] = (float) Math.cos(angle);
         sines[pair * pageTokens + t] = (float) Math.sin(angle);
       }
@@ -71,10 +69,10 @@ final class KeyCentre {
         sum[d] += panel[d * stride + t];
       }
     }
-    if (rotation != null) {
+    if (rope != null) {
       addPairs(panel, stride, sum);
       float[] turned = new float[headSize];
-      rotation.turn(sum, -page * pageTokens, turned, headSize);
+      rope.turn(sum, -page * pageTokens, turned, headSize);
       sum = turned;
     }
     for (int d = 0; d < headSize; d++) {
@@ -84,10 +82,10 @@ final class KeyCentre {
 
   /** Of the rotated dimensions, the sums of the keys turned back to the page's first position. */
   private void addPairs(float[] panel, int stride, float[] sum) {
-    int pairs = rotation.pairs();
+    int pairs = rope.pairs();
     for (int pair = 0; pair < pairs; pair++) {
-      int first = rotation.first(pair);
-      int second = rotation.second(pair);
+      int first = rope.first(pair);
+      int second = rope.second(pair);
       float a = 0;
       float b = 0;
       for (int t = 0; t < pageTokens; t++) {
@@ -104,12 +102,12 @@ final class KeyCentre {
   }
 
   int pairs() {
-    return rotation == null ? 0 : rotation.pairs();
+    return rope == null ? 0 : rope.pairs();
   }
 
   /** Whether a pair's dimensions lie beside each other, not half of what is turned apart. */
   boolean neighbours() {
-    return rotation != null && rope.pairing() == Rope.Pairing.INTERLEAVED;
+    return rope != null && rope.pairing() == Rope.Pairing.INTERLEAVED;
   }
 
   /** Of the angles by which pairs turn from a page's first token: {@code [pair][token]}. */
@@ -124,15 +122,15 @@ final class KeyCentre {
 
   /** The centre turned to a page's first position; overwritten by the next call. */
   float[] at(int page, float[] centre) {
-    if (rotation == null) {
+    if (rope == null) {
       return centre;
     }
-    int pairs = rotation.pairs();
+    int pairs = rope.pairs();
     int row = page % KEPT_PAGES;
     if (keptPages[row] != page) {
       keptPages[row] = page;
       for (int pair = 0; pair < pairs; pair++) {
-        double angle = (double) (page * pageTokens) * rotation.frequency(pair);
+        double angle = rope.angle(pair, page * pageTokens);
         pageCosines[row * pairs + pair] = Math.cos(angle);
         pageSines[row * pairs + pair] = Math.sin(angle);
       }
@@ -141,10 +139,10 @@ final class KeyCentre {
     for (int pair = 0; pair < pairs; pair++) {
       double cosine = pageCosines[row * pairs + pair];
       double sine = pageSines[row * pairs + pair];
-      double a = centre[rotation.first(pair)];
-      double b = centre[rotation.second(pair)];
-      here[rotation.first(pair)] = (float) (a * cosine - b * sine);
-      here[rotation.second(pair)] = (float) (b * cosine + a * sine);
+      double a = centre[rope.first(pair)];
+      double b = centre[rope.second(pair)];
+      here[rope.first(pair)] = (float) (a * cosine - b * sine);
+      here[rope.second(pair)] = (float) (b * cosine + a * sine);
     }
     return here;
   }
@@ -162,17 +160,17 @@ final class KeyCentre {
         keys[t * headSize + d] = panel[d * stride + t] - here[d];
       }
     }
-    if (rotation != null) {
+    if (rope != null) {
       subtractPairs(here, panel, stride, keys);
     }
   }
 
   private void subtractPairs(float[] here, float[] panel, int stride, float[] keys) {
-    int pairs = rotation.pairs();
+    int pairs = rope.pairs();
     for (int t = 0; t < pageTokens; t++) {
       for (int pair = 0; pair < pairs; pair++) {
-        int first = rotation.first(pair);
-        int second = rotation.second(pair);
+        int first = rope.first(pair);
+        int second = rope.second(pair);
         float cosine = cosines[pair * pageTokens + t];
         float sine = sines[pair * pageTokens + t];
         keys[t * headSize + first] =

@@ -8,8 +8,9 @@ import java.util.Objects;
 
 /**
  * Sketches of keys by {@code sketch_keys_avx512.c}, where {@link NativeLevel#AVX512} is there.
- * Codes and steps are those of {@link SketchMaker} over the vector kernels to the bit; over the
- * scalar ones, whose products round twice, a value at the border of two codes may get the other.
+ * Codes and steps are those of {@link SketchMaker} over the vector kernels to the bit. Over the
+ * scalar ones, whose products round twice, a turned value at the border of two codes may get the
+ * other.
  */
 final class NativeSketchMaker {
   /** Tokens that are worked on side by side. */
@@ -19,6 +20,9 @@ final class NativeSketchMaker {
   private static final int FORMAT_BF16 = 1;
   private static final int PAIRS_ARE_HALVES = 0;
   private static final int PAIRS_ARE_NEIGHBOURS = 1;
+
+  private static final int[] NO_INTEGERS = {};
+  private static final float[] NO_WIDTHS = {};
 
   private NativeSketchMaker() {}
 
@@ -46,62 +50,36 @@ final class NativeSketchMaker {
       float[] scratch) {
     check(memory, slot, target, page, centre, turns, scratch);
     PageLayout layout = memory.layout();
+    SketchChannels channels = target.channels();
     RotationMatrix rotation = RotationMatrix.of(target.headSize());
     Objects.checkFromIndexSize(0, target.headSize() * rotation.stride(), rotation.columns().length);
+    int[] settings = {
+      layout.headSize(),
+      layout.pageTokens(),
+      format(layout),
+      turns.pairs(),
+      turns.neighbours() ? PAIRS_ARE_NEIGHBOURS : PAIRS_ARE_HALVES,
+      rotation.stride(),
+      channels == null ? 0 : channels.keptDimensions().length,
+      target.planes(),
+      target.words()
+    };
     sketchPage0(
+        settings,
         memory.slab(slot),
         memory.offset(slot),
-        layout.headSize(),
-        layout.pageTokens(),
-        format(layout),
         centre,
         turns.cosines(),
         turns.sines(),
-        turns.pairs(),
-        turns.neighbours() ? PAIRS_ARE_NEIGHBOURS : PAIRS_ARE_HALVES,
-        rotation.columns(),
-        rotation.stride(),
+        channels == null ? rotation.columns() : null,
+        channels == null ? NO_INTEGERS : channels.keptDimensions(),
+        channels == null ? NO_INTEGERS : channels.keptCodes(),
+        channels == null ? NO_WIDTHS : channels.inverseWidths(),
         scratch,
         target.bits,
         target.steps,
-        target.planes(),
-        target.words(),
         page * layout.pageTokens(),
         halfStep);
-  }
-
-  /** The same for sketches of some dimensions; bits and steps are those of {@link ChannelCodes}. */
-  static void sketchChannels(
-      CpuPageMemory memory,
-      int slot,
-      KeySketches target,
-      int page,
-      float[] centre,
-      KeyCentre turns,
-      float[] scratch) {
-    check(memory, slot, target, page, centre, turns, scratch);
-    PageLayout layout = memory.layout();
-    SketchChannels channels = target.channels();
-    sketchChannels0(
-        memory.slab(slot),
-        memory.offset(slot),
-        layout.headSize(),
-        layout.pageTokens(),
-        format(layout),
-        centre,
-        turns.cosines(),
-        turns.sines(),
-        turns.pairs(),
-        turns.neighbours() ? PAIRS_ARE_NEIGHBOURS : PAIRS_ARE_HALVES,
-        channels.keptDimensions(),
-        channels.keptCodes(),
-        channels.inverseWidths(),
-        channels.keptDimensions().length,
-        scratch,
-        target.bits,
-        target.steps,
-        target.words(),
-        page * layout.pageTokens());
   }
 
   private static int format(PageLayout layout) {
@@ -138,45 +116,28 @@ final class NativeSketchMaker {
     Objects.checkFromIndexSize(token, pageTokens, target.steps.length);
   }
 
-  private static native void sketchChannels0(
+  /**
+   * Sketches.
+   *
+   * @param settings sizes, see the enumeration in C
+   * @param columns of the rotation of turned keys, or null
+   * @param dimensions that are kept of keys that are not turned, with their codes and widths
+   * @param token of the sequence, the page's first
+   */
+  private static native void sketchPage0(
+      int[] settings,
       int[] slab,
       int keyAt,
-      int headSize,
-      int pageTokens,
-      int format,
       float[] centre,
       float[] cosines,
       float[] sines,
-      int pairs,
-      int pairing,
+      float[] columns,
       int[] dimensions,
       int[] codes,
       float[] inverseWidths,
-      int kept,
       float[] scratch,
       int[] bits,
       short[] steps,
-      int words,
-      int token);
-
-  private static native void sketchPage0(
-      int[] slab,
-      int keyAt,
-      int headSize,
-      int pageTokens,
-      int format,
-      float[] centre,
-      float[] cosines,
-      float[] sines,
-      int pairs,
-      int pairing,
-      float[] columns,
-      int stride,
-      float[] scratch,
-      int[] bits,
-      short[] steps,
-      int planes,
-      int words,
       int token,
       double halfStep);
 }

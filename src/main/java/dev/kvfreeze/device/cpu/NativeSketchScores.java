@@ -110,21 +110,24 @@ final class NativeSketchScores {
     final KeySketches kind;
     final CentreScores.Tables tables;
     final int[] settings;
-    final RotationMatrix rotation;
+
+    /** Of turned keys, or null. */
+    final float[] rotation;
 
     Call(float[] queries, AttentionShape shape, KeySketches kind, CentreScores.Tables tables) {
       this.queries = queries;
       this.shape = shape;
       this.kind = kind;
       this.tables = tables;
-      rotation = RotationMatrix.of(shape.headSize());
+      RotationMatrix matrix = RotationMatrix.of(shape.headSize());
+      rotation = kind.channels() == null ? matrix.columns() : null;
       int[] numbers = {
         shape.headSize(),
         kind.codes(),
         kind.planes(),
         kind.pageTokens(),
         shape.groupSize(),
-        rotation.stride(),
+        matrix.stride(),
         tables.fast(),
         tables.stride(),
         tables.slow(),
@@ -179,7 +182,7 @@ final class NativeSketchScores {
                 plan.steps(),
                 plan.centres(),
                 plan.shares(),
-                call.kind.channels() == null ? call.rotation.columns() : null,
+                call.rotation,
                 plan.dimensions(),
                 plan.weights(),
                 call.tables.cosines(),

@@ -32,11 +32,6 @@ final class SketchMaker {
     }
   }
 
-  /** Variance of a score's error for a query of length 1 and a sketch of step 1. */
-  static float errorVariance(int planes, int headSize) {
-    return KeySketches.errorVariance(planes, headSize);
-  }
-
   void sketch(CpuPageMemory memory, List<SketchedPage> pages) {
     centre(memory, pages);
     pool.parallelFor(
@@ -97,10 +92,6 @@ final class SketchMaker {
     int pageTokens = target.pageTokens();
     own.ensure(headSize, pageTokens);
     own.centre = KeyCentre.of(target, own.centre);
-    if (target.channels() != null) {
-      sketchChannels(own, memory, page);
-      return;
-    }
     if (level != NativeLevel.NONE) {
       NativeSketchMaker.sketchPage(
           memory,
@@ -114,33 +105,21 @@ final class SketchMaker {
       return;
     }
     own.unpack(kernels, memory, page.slot(), headSize, pageTokens);
-    RotationMatrix rotation = RotationMatrix.of(headSize);
     own.centre.subtract(target.centre, own.panel, own.stride, page.page(), own.keys);
-    rotation.rotate(kernels, own.keys, pageTokens, own.rotated);
+    if (target.channels() == null) {
+      encodeTurned(own, target, page.page() * pageTokens);
+      return;
+    }
     for (int t = 0; t < pageTokens; t++) {
-      encode(own.rotated, t * rotation.stride(), target, page.page() * pageTokens + t);
+      ChannelCodes.encode(own.keys, t * headSize, target, page.page() * pageTokens + t);
     }
   }
 
-  private void sketchChannels(Scratch own, CpuPageMemory memory, SketchedPage page) {
-    KeySketches target = page.target();
-    int headSize = target.headSize();
-    int pageTokens = target.pageTokens();
-    if (level != NativeLevel.NONE) {
-      NativeSketchMaker.sketchChannels(
-          memory,
-          page.slot(),
-          target,
-          page.page(),
-          own.centre.at(page.page(), target.centre),
-          own.centre,
-          own.sideBySide);
-      return;
-    }
-    own.unpack(kernels, memory, page.slot(), headSize, pageTokens);
-    own.centre.subtract(target.centre, own.panel, own.stride, page.page(), own.keys);
-    for (int t = 0; t < pageTokens; t++) {
-      ChannelCodes.encode(own.keys, t * headSize, target, page.page() * pageTokens + t);
+  private void encodeTurned(Scratch own, KeySketches target, int firstToken) {
+    RotationMatrix rotation = RotationMatrix.of(target.headSize());
+    rotation.rotate(kernels, own.keys, target.pageTokens(), own.rotated);
+    for (int t = 0; t < target.pageTokens(); t++) {
+      encode(own.rotated, t * rotation.stride(), target, firstToken + t);
     }
   }
 

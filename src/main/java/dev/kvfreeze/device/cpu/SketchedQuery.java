@@ -4,8 +4,9 @@ import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.SketchChannels;
 
 /**
- * The queries of a group, turned like the keys, each dimension divided by the power of two that its
- * code stands at in a sketch's word.
+ * The queries of a group as a sketch's codes want them: turned like the keys, or of the dimensions
+ * that are kept and times their weights; each number divided by the power of two that its code
+ * stands at in a word.
  */
 final class SketchedQuery {
   /** Twice the inverse powers of two. */
@@ -59,7 +60,8 @@ final class SketchedQuery {
     int codes = sketches.codes();
     int planes = sketches.planes();
     RotationMatrix rotation = RotationMatrix.of(headSize);
-    int stride = Math.max(rotation.stride(), codes);
+    SketchChannels channels = sketches.channels();
+    int stride = channels == null ? rotation.stride() : codes;
     int rows = AttentionKernels.paddedRows(group);
     if (scaled.length < group * codes
         || offsets.length < group
@@ -73,11 +75,10 @@ final class SketchedQuery {
     }
     System.arraycopy(x, offset, queries, 0, group * headSize);
     kernels.scale(queries, 0, group * headSize, scale);
-    if (sketches.channels() == null) {
-      stride = rotation.stride();
+    if (channels == null) {
       rotation.rotate(kernels, queries, group, rotated);
     } else {
-      gather(sketches.channels(), group, stride);
+      gather(channels, group);
     }
     int codesOfWord = Integer.SIZE / planes;
     for (int g = 0; g < group; g++) {
@@ -99,12 +100,13 @@ final class SketchedQuery {
     }
   }
 
-  private void gather(SketchChannels channels, int group, int stride) {
+  private void gather(SketchChannels channels, int group) {
     int[] dimensions = channels.dimensions();
     float[] weights = channels.weights();
+    int codes = channels.codes();
     for (int g = 0; g < group; g++) {
-      for (int i = 0; i < dimensions.length; i++) {
-        rotated[g * stride + i] = queries[g * channels.headSize() + dimensions[i]] * weights[i];
+      for (int i = 0; i < codes; i++) {
+        rotated[g * codes + i] = queries[g * channels.headSize() + dimensions[i]] * weights[i];
       }
     }
   }

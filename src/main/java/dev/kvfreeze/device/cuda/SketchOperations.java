@@ -225,7 +225,7 @@ final class SketchOperations {
         shape.kvHeads(),
         shape.headSize(),
         shape.scale(),
-        KeySketches.errorVariance(any.planes(), any.headSize()),
+        any.errorVariance(),
         rotation(shape.headSize()),
         targetTable.address(),
         turns.pairs(),

@@ -273,7 +273,7 @@ class SketchTwinTest {
     float[] turnedTo(float[] x, int position) {
       float[] to = x.clone();
       if (rope != null) {
-        new PairRotation(rope).turn(x, position, to, x.length);
+        rope.turn(x, position, to, x.length);
       }
       return to;
     }
