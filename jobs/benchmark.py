@@ -39,7 +39,7 @@ def parse_arguments():
     parser.add_argument("--contexts", type=lengths, default=[128, 2048, 7936], help="prompt lengths in tokens")
     parser.add_argument("--prefill-contexts", type=lengths, default=[512], help="more of them, of which prefill alone counts")
     parser.add_argument("--decode-tokens", type=int, default=256)
-    parser.add_argument("--warm-up-seconds", type=float, default=6, help="before ours is measured (JIT compilation)")
+    parser.add_argument("--warm-up-seconds", type=float, default=10, help="before ours is measured (JIT compilation)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=5, help="fresh processes of each side")
     parser.add_argument("--repeats", type=int, default=1, help="measurements a process and context, at least; short ones are repeated for 2 s")

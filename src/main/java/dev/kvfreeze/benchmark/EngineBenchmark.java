@@ -86,7 +86,7 @@ public final class EngineBenchmark implements Callable<Integer> {
 
   @Option(
       names = "--warm-up-seconds",
-      defaultValue = "6",
+      defaultValue = "10",
       description = "before the first measurement, with the same engine")
   private double warmUpSeconds;
 
@@ -164,12 +164,13 @@ public final class EngineBenchmark implements Callable<Integer> {
 
   /**
    * Until the kernels are compiled: the last compilations come after some thousand calls a kernel,
-   * which a job of documents reaches within its first document.
+   * which a job of documents reaches within its first document. Long enough for {@code adaptive} to
+   * freeze.
    */
   private void warmUp(Engine engine, int[] tokens) throws Exception {
     long end = System.nanoTime() + (long) (warmUpSeconds * 1e9);
     do {
-      run(engine, tokens, Math.min(512, tokens.length), 128);
+      run(engine, tokens, Math.min(1024, tokens.length), 128);
     } while (System.nanoTime() < end);
   }
 

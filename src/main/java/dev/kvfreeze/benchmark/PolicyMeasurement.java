@@ -145,6 +145,7 @@ public final class PolicyMeasurement implements Callable<Integer> {
     return new AdaptiveOptions(
         cap,
         0,
+        0,
         defaults.keepMass(),
         sketchBits,
         recallInterval,

@@ -93,7 +93,7 @@ final class HeadMoves implements HeadView, PageMover, PageQuestions {
     HeadTable head = table;
     boolean full = (page + 1L) * pageTokens <= owner.length();
     boolean findable = page < head.findable(head.count);
-    if (!full || !findable || head.slots[page] < 0 || !owner.backUp(head, page)) {
+    if (!full || !findable || head.slots[page] < 0 || !owner.backups.backUp(head, page)) {
       return;
     }
     cache.pool.release(head.slots[page]);

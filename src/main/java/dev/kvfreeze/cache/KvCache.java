@@ -112,16 +112,17 @@ public final class KvCache implements AutoCloseable {
 
   /** An empty sequence; {@code id} names the document in messages. */
   public SequenceCache open(String id) {
-    return open(id, CapShare.whole());
+    return open(id, CapShare.whole(), 0);
   }
 
   /**
    * The same under a share of the policy's cap.
    *
    * @param share is the sequence's from now on
+   * @param promptTokens that will be read at least, as far as that is known
    */
-  public SequenceCache open(String id, CapShare share) {
-    SequenceCache sequence = new SequenceCache(this, id, share);
+  public SequenceCache open(String id, CapShare share, int promptTokens) {
+    SequenceCache sequence = new SequenceCache(this, id, share, promptTokens);
     open.add(sequence);
     return sequence;
   }

@@ -178,7 +178,7 @@ final class PassingPages {
       }
       int findable = table.findable(full);
       for (int page = 0; page < findable; page++) {
-        if (table.slots[page] >= 0 && owner.backUp(table, page)) {
+        if (table.slots[page] >= 0 && owner.backups.backUp(table, page)) {
           cache.pool.release(table.slots[page]);
           table.slots[page] = HeadTable.NONE;
           table.moved(page);
@@ -193,8 +193,7 @@ final class PassingPages {
   void end() {
     active = false;
     int full = owner.length / pageTokens;
-    owner.counts.frozenTotal += (long) Math.max(0, full - owner.offered) * tables.length;
-    owner.offered = full;
+    owner.counts.frozenTotal += (long) owner.backups.passed(full) * tables.length;
   }
 
   /** Bytes of what stays of frozen pages. */

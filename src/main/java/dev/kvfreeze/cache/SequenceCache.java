@@ -19,6 +19,7 @@ public final class SequenceCache implements AutoCloseable {
 
   private final KvCache cache;
   private final String id;
+  private final int promptTokens;
   private final CapShare share;
   private final int pageTokens;
   final HeadTable[] tables;
@@ -29,17 +30,15 @@ public final class SequenceCache implements AutoCloseable {
   final PassingPages passing;
   private final PageChoices choices;
   int length;
-
-  /** Logical pages below this were offered to the cold store when they filled. */
-  int offered;
-
   final PageCounts counts;
-  private String warning;
+  final PageBackups backups;
+  private boolean asleep = true;
   private boolean closed;
 
-  SequenceCache(KvCache cache, String id, CapShare share) {
+  SequenceCache(KvCache cache, String id, CapShare share, int promptTokens) {
     this.cache = cache;
     this.id = id;
+    this.promptTokens = promptTokens;
     this.share = share;
     this.pageTokens = cache.pageTokens;
     this.mayFreeze = cache.policy.mayFreeze();
@@ -47,6 +46,7 @@ public final class SequenceCache implements AutoCloseable {
     this.policy = cache.policy.sharing(share).sequence(cache.shape);
     this.tables = new HeadTable[cache.layers * cache.kvHeads];
     this.counts = new PageCounts(tables.length, pageTokens, cache.pageBytes);
+    this.backups = new PageBackups(id, cache, counts);
     this.pages = new HeadPages[cache.layers][cache.kvHeads];
     for (int i = 0; i < tables.length; i++) {
       int layer = i / cache.kvHeads;
@@ -78,8 +78,12 @@ public final class SequenceCache implements AutoCloseable {
     int newLength = Math.addExact(length, tokens);
     int oldPages = pageCount();
     int newPages = (int) cache.pagesFor(newLength) - oldPages;
-    passing.reserveSketches(newLength / pageTokens);
-    if (kind != StepKind.DECODE && policy.streams(newLength)) {
+    int expected = Math.max(newLength, promptTokens);
+    asleep = asleep && policy.sleeps(expected);
+    if (!asleep) {
+      passing.reserveSketches(newLength / pageTokens);
+    }
+    if (kind != StepKind.DECODE && policy.streams(expected)) {
       passing.extend(newLength, newPages);
       return;
     }
@@ -107,7 +111,7 @@ public final class SequenceCache implements AutoCloseable {
 
   PoolExhaustedException exhausted(String what, long neededPages) {
     String condition =
-        warning != null ? " (" + cache.coldCondition() + ", so nothing can be frozen)" : "";
+        warning() != null ? " (" + cache.coldCondition() + ", so nothing can be frozen)" : "";
     return PoolExhaustedException.of(
         id + ": " + what + condition,
         neededPages * cache.pageBytes,
@@ -147,6 +151,9 @@ public final class SequenceCache implements AutoCloseable {
 
   /** The pages of a layer that have filled and are not sketched yet, for the device to sketch. */
   public void collectUnsketched(int layer, List<SketchedPage> into) {
+    if (asleep) {
+      return;
+    }
     for (int i = layer * cache.kvHeads; i < (layer + 1) * cache.kvHeads; i++) {
       tables[i].collectUnsketched(length / pageTokens, pageTokens, into);
     }
@@ -202,7 +209,7 @@ public final class SequenceCache implements AutoCloseable {
   /** Before a forward pass: asks the kernel for attention mass where the policy wants it. */
   public void beginStep(StepKind kind) {
     requireOpen();
-    boolean wantMass = cache.policy.wantsMass(kind);
+    boolean wantMass = !asleep && cache.policy.wantsMass(kind);
     for (HeadTable table : tables) {
       table.pages.wantMass = wantMass;
     }
@@ -217,10 +224,13 @@ public final class SequenceCache implements AutoCloseable {
     // Passes make sketches, policies do not.
     long summaryBytes = passing.summaryBytes();
     counts.notePeak(pageCount(), summaryBytes);
+    if (asleep) {
+      return;
+    }
     if (passing.active) {
       passing.end();
     } else {
-      backUpFilled();
+      backups.backUpFilled(tables, length / pageTokens);
       if (cache.policy.wantsMass(kind)) {
         for (int i = 0; i < tables.length; i++) {
           moves.look(tables[i]);
@@ -262,48 +272,6 @@ public final class SequenceCache implements AutoCloseable {
     }
   }
 
-  private void backUpFilled() {
-    int full = length / pageTokens;
-    if (offered == full) {
-      return;
-    }
-    for (HeadTable table : tables) {
-      for (int page = offered; page < full; page++) {
-        backUp(table, page);
-      }
-    }
-    offered = full;
-  }
-
-  boolean backUp(HeadTable table, int page) {
-    if (table.handles[page] >= 0) {
-      return true;
-    }
-    if (!cache.coldTakes()) {
-      warn(cache.coldCondition());
-      return false;
-    }
-    try {
-      table.handles[page] = cache.backUp(table.slots[page]);
-    } catch (ColdStoreFullException e) {
-      warn(e.getMessage());
-      return false;
-    }
-    counts.backedUpTotal++;
-    counts.cold++;
-    return true;
-  }
-
-  private void warn(String condition) {
-    if (warning == null) {
-      warning =
-          id
-              + ": pages stay on the device unfrozen: "
-              + condition
-              + "; give it more room with --set cache.coldBytes=BYTES or a larger disk";
-    }
-  }
-
   /** The least share of the policy's cap that it was held to for want of pages; 1 for all of it. */
   public double leastCapShare() {
     return share.least();
@@ -311,7 +279,7 @@ public final class SequenceCache implements AutoCloseable {
 
   /** Why pages could not be frozen, the first time it happened, or null. */
   public String warning() {
-    return warning;
+    return backups.warning();
   }
 
   /**
@@ -348,7 +316,7 @@ public final class SequenceCache implements AutoCloseable {
     }
     policy.truncate(full);
     length = newLength;
-    offered = Math.min(offered, full);
+    backups.cut(full);
   }
 
   private void requireTailSlots(int keep, int full) {
@@ -431,7 +399,7 @@ public final class SequenceCache implements AutoCloseable {
       table.clear(cache.memory);
     }
     length = 0;
-    offered = 0;
+    backups.cut(0);
     counts.excluded = 0;
     closed = true;
     cache.closed(this);

@@ -26,7 +26,7 @@ final class BatchLoop {
   private final int chunkTokens;
   private final int maxBatch;
   private final int contextLimit;
-  private final int observedTokens;
+  private final FreezePolicy policy;
   private final boolean recoversByReading;
   private final Admission admission;
   private final ProfileMeter meter;
@@ -58,7 +58,7 @@ final class BatchLoop {
     this.maxBatch = options.maxBatch();
     this.contextLimit = contextLimit;
     this.recoversByReading = policy.recoversByReading();
-    this.observedTokens = Math.min(policy.observedTokens(), chunkTokens);
+    this.policy = policy;
     this.admission = new Admission(cache, policy, chunkTokens);
     this.meter = new ProfileMeter(transformer.device());
     this.logits = new float[transformer.spec().vocabulary()];
@@ -120,7 +120,7 @@ final class BatchLoop {
         requeue.accept(document);
         return;
       }
-      document.admit(cache.open(document.request().id(), room.share()));
+      document.admit(cache.open(document.request().id(), room.share(), document.promptLength()));
       admission.reserve(document, room);
       running.add(document);
     }
@@ -144,7 +144,8 @@ final class BatchLoop {
 
   private void prefillChunk(Document document) {
     long start = System.nanoTime();
-    int count = document.nextChunk(chunkTokens, observedTokens);
+    int observed = policy.observedTokens(document.promptLength(), cache.shape());
+    int count = document.nextChunk(chunkTokens, Math.min(observed, chunkTokens));
     StepKind kind = document.kindOf(count);
     if (!extend(document, count, kind)) {
       return;

@@ -114,6 +114,10 @@ final class Document {
     return promptRead < request.promptTokens().length;
   }
 
+  int promptLength() {
+    return request.promptTokens().length;
+  }
+
   /**
    * The next tokens of the prompt, at most {@code chunk}, never over the end of the context, and
    * without one never over the beginning of the last {@code observed}; the cache must then be

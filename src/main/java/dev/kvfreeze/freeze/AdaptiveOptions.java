@@ -4,6 +4,8 @@ package dev.kvfreeze.freeze;
  * The knobs of {@code adaptive} and of the baselines that keep to a cap.
  *
  * @param cap most that may be resident
+ * @param wholeTokens contexts of up to so many tokens are left whole by {@code adaptive}: freezing
+ *     would save few bytes and cost time
  * @param leastTokens active tokens, mean over the heads, that the cap never goes below: a share of
  *     a short context would leave nothing to choose from
  * @param keepMass attention each head keeps at least while the cap allows, 0 to 1: what is left out
@@ -22,6 +24,7 @@ package dev.kvfreeze.freeze;
  */
 public record AdaptiveOptions(
     FreezeCap cap,
+    int wholeTokens,
     int leastTokens,
     double keepMass,
     int sketchBits,
@@ -35,6 +38,7 @@ public record AdaptiveOptions(
   public static final String DEFAULT_CAP = "12%";
 
   public AdaptiveOptions {
+    PolicyOptions.require(wholeTokens >= 0, "whole tokens", wholeTokens, "at least 0");
     PolicyOptions.require(leastTokens >= 0, "least tokens", leastTokens, "at least 0");
     PolicyOptions.require(keepMass > 0 && keepMass <= 1, "kept mass", keepMass, "above 0, to 1");
     PolicyOptions.require(sketchBits == 1 || sketchBits == 2, "sketch bits", sketchBits, "1 or 2");
@@ -52,12 +56,28 @@ public record AdaptiveOptions(
 
   public static AdaptiveOptions defaults() {
     return new AdaptiveOptions(
-        FreezeCap.parse(DEFAULT_CAP), 256, 1, 1, 1, 1, 0.9, 0.25, 0.5, PrefillMode.EXACT);
+        FreezeCap.parse(DEFAULT_CAP), 640, 256, 1, 1, 1, 1, 0.9, 0.25, 0.5, PrefillMode.EXACT);
+  }
+
+  public AdaptiveOptions withWholeTokens(int tokens) {
+    return new AdaptiveOptions(
+        cap,
+        tokens,
+        leastTokens,
+        keepMass,
+        sketchBits,
+        recallInterval,
+        lookSpacing,
+        carry,
+        margin,
+        readAhead,
+        prefill);
   }
 
   public AdaptiveOptions withLeastTokens(int tokens) {
     return new AdaptiveOptions(
         cap,
+        wholeTokens,
         tokens,
         keepMass,
         sketchBits,
@@ -72,6 +92,7 @@ public record AdaptiveOptions(
   public AdaptiveOptions withCap(FreezeCap other) {
     return new AdaptiveOptions(
         other,
+        wholeTokens,
         leastTokens,
         keepMass,
         sketchBits,
@@ -86,6 +107,7 @@ public record AdaptiveOptions(
   public AdaptiveOptions withSketchBits(int bits) {
     return new AdaptiveOptions(
         cap,
+        wholeTokens,
         leastTokens,
         keepMass,
         bits,
@@ -100,6 +122,7 @@ public record AdaptiveOptions(
   public AdaptiveOptions withPrefill(PrefillMode mode) {
     return new AdaptiveOptions(
         cap,
+        wholeTokens,
         leastTokens,
         keepMass,
         sketchBits,

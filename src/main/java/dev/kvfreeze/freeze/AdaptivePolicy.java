@@ -4,6 +4,7 @@ package dev.kvfreeze.freeze;
  * The freeze of this project, after ASR-KF-EGR (arXiv 2512.11221), with recall.
  *
  * <ul>
+ *   <li>A short context is left alone, at the price of the full cache.
  *   <li>A prompt is read exactly: once it exceeds the cap, cold pages pass through the device one
  *       layer at a time. Or, in {@link PrefillMode#FROZEN}, pages are frozen and recalled from
  *       chunk to chunk as they are from step to step.
@@ -25,7 +26,7 @@ public final class AdaptivePolicy implements FreezePolicy {
   static final String NAME = "adaptive";
 
   /** Tokens at the end of a prompt whose attention chooses; as SnapKV observes (2404.14469). */
-  private static final int OBSERVED_TOKENS = 64;
+  static final int OBSERVED_TOKENS = 64;
 
   private final PolicyOptions options;
 
@@ -64,8 +65,8 @@ public final class AdaptivePolicy implements FreezePolicy {
   }
 
   @Override
-  public int observedTokens() {
-    return OBSERVED_TOKENS;
+  public int observedTokens(int promptTokens, CacheShape shape) {
+    return AdaptiveSequence.sleeps(options, shape, promptTokens) ? 0 : OBSERVED_TOKENS;
   }
 
   @Override
@@ -95,13 +96,17 @@ public final class AdaptivePolicy implements FreezePolicy {
       return total;
     }
     int page = shape.pageTokens();
+    double capped = AdaptiveSequence.allowedTokens(options, shape, total);
     if (!readsExactly()) {
-      double kept = AdaptiveSequence.budgetTokens(options, shape, total);
+      double kept = Math.max(capped, Math.min(total, options.adaptive().wholeTokens()));
       return (int)
           Math.min((long) total + page, (long) Math.ceil(kept + lengths.chunkTokens() + 2 * page));
     }
-    double reading = (double) (lengths.promptTokens() + page) / shape.layers() + 2 * page;
-    double capped = AdaptiveSequence.budgetTokens(options, shape, total) + 2 * page;
-    return (int) Math.min((long) total + page, (long) Math.ceil(Math.max(reading, capped)));
+    // A prompt that is left whole outgrows that as it is answered.
+    double kept =
+        Math.max(capped, AdaptiveSequence.allowedTokens(options, shape, lengths.promptTokens()));
+    double reading = (double) (lengths.promptTokens() + page) / shape.layers();
+    return (int)
+        Math.min((long) total + page, (long) Math.ceil(Math.max(reading, kept) + 2 * page));
   }
 }

@@ -66,9 +66,29 @@ final class AdaptiveSequence implements SequencePolicy {
     return Math.max(least, options.adaptive().cap().activeTokens(length, shape));
   }
 
+  /** The same where short contexts are left whole, unless there is no memory for that. */
+  static double allowedTokens(PolicyOptions options, CacheShape shape, int length) {
+    int whole = options.adaptive().wholeTokens();
+    double capped = budgetTokens(options, shape, length);
+    boolean sparing = length <= whole && options.adaptive().cap().share() == 1;
+    return sparing ? Math.max(whole, capped) : capped;
+  }
+
+  /** Whether so many tokens are allowed, with room for as many as shall be observed before. */
+  static boolean sleeps(PolicyOptions options, CacheShape shape, int tokens) {
+    return options.adaptive().keepMass() == 1
+        && tokens + AdaptivePolicy.OBSERVED_TOKENS + shape.pageTokens()
+            <= allowedTokens(options, shape, tokens);
+  }
+
+  @Override
+  public boolean sleeps(int tokens) {
+    return sleeps(options, shape, tokens);
+  }
+
   /** Pages of all heads together. */
   private long budgetPages(int length) {
-    return (long) (budgetTokens(options, shape, length) * heads.length / shape.pageTokens());
+    return (long) (allowedTokens(options, shape, length) * heads.length / shape.pageTokens());
   }
 
   /** While more of the prompt is to come nothing is decided: all of it passes through. */
@@ -85,7 +105,7 @@ final class AdaptiveSequence implements SequencePolicy {
   public boolean streams(int tokens) {
     return exactPrefill
         && !(options.adaptive().cap() instanceof FreezeCap.None)
-        && tokens + shape.pageTokens() > budgetTokens(options, shape, tokens);
+        && tokens + shape.pageTokens() > allowedTokens(options, shape, tokens);
   }
 
   @Override

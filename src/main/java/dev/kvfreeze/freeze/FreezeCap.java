@@ -19,6 +19,11 @@ public sealed interface FreezeCap {
   /** What the cap allows to be active, in tokens, mean over the heads. */
   double activeTokens(int length, CacheShape shape);
 
+  /** How much of the cap a sequence has; less than 1 where the pool is too small for all of it. */
+  default double share() {
+    return 1;
+  }
+
   /** No cap. */
   record None() implements FreezeCap {
     @Override
@@ -52,10 +57,15 @@ public sealed interface FreezeCap {
   }
 
   /** A share of another cap, which may change from step to step. */
-  record Shared(FreezeCap cap, CapShare share) implements FreezeCap {
+  record Shared(FreezeCap cap, CapShare part) implements FreezeCap {
     @Override
     public double activeTokens(int length, CacheShape shape) {
-      return share.value() * Math.max(0, cap.activeTokens(length, shape));
+      return part.value() * Math.max(0, cap.activeTokens(length, shape));
+    }
+
+    @Override
+    public double share() {
+      return part.value();
     }
   }
 

@@ -28,8 +28,11 @@ public interface FreezePolicy {
     return sketchPlanes() > 0 ? PageEstimates.SKETCHES : PageEstimates.NONE;
   }
 
-  /** Tokens at the end of a prompt that are a chunk of their own, to be observed; 0 for any. */
-  default int observedTokens() {
+  /**
+   * Tokens at the end of a prompt of so many that are a chunk of their own, to be observed; 0 for
+   * any.
+   */
+  default int observedTokens(int promptTokens, CacheShape shape) {
     return 0;
   }
 

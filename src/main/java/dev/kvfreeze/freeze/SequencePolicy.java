@@ -6,6 +6,14 @@ package dev.kvfreeze.freeze;
  * #balance} once, {@link #step} for every head.
  */
 public interface SequencePolicy {
+  /**
+   * Whether a sequence of so many tokens is so far from freezing anything that it needs no
+   * attention measured, no sketches, no backups and no decision.
+   */
+  default boolean sleeps(int tokens) {
+    return false;
+  }
+
   /** Whether a prompt of so many tokens no longer fits and must be read with passing pages. */
   default boolean streams(int tokens) {
     return false;

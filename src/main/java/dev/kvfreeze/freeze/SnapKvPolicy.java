@@ -30,7 +30,7 @@ public final class SnapKvPolicy implements HeadwisePolicy {
   }
 
   @Override
-  public int observedTokens() {
+  public int observedTokens(int promptTokens, CacheShape shape) {
     return OBSERVED_TOKENS;
   }
 

@@ -14,6 +14,7 @@ import dev.kvfreeze.freeze.PolicyOptions;
 import dev.kvfreeze.freeze.PrefillMode;
 import dev.kvfreeze.model.LanguageModel;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -75,6 +76,52 @@ class AdaptiveEngineTest {
   }
 
   @Test
+  void aShortContextIsLeftAloneAndALongerOneIsFrozen() {
+    FreezePolicy policy =
+        FreezePolicies.create(
+            "adaptive",
+            PolicyOptions.defaults()
+                .withAdaptive(
+                    AdaptiveOptions.defaults()
+                        .withLeastTokens(0)
+                        .withWholeTokens(400)
+                        .withCap(FreezeCap.parse("40%"))));
+    PolicySetup setup = new PolicySetup(policy, KvFormat.BF16, 16);
+    int[] prompt = RealModels.textTokens(model, 0, 2 * CHUNK);
+    Generation shorter = run(setup, request(prompt, 20));
+    assertThat(shorter.tokens()).isEqualTo(generate("full", "none", request(prompt, 20)).tokens());
+    assertThat(shorter.statistics().frozenPages()).isZero();
+    assertThat(shorter.statistics().bytesToCold()).isZero();
+    assertThat(shorter.statistics().peakResidentKvBytes())
+        .isEqualTo(
+            generate("full", "none", request(prompt, 20)).statistics().peakResidentKvBytes());
+
+    // It wakes while it generates, some steps before the first page must go.
+    Generation longer = run(setup, request(prompt, 300));
+    Generation full = generate("full", "none", request(prompt, 300));
+    int same = 400 - 2 * CHUNK - 3 * 16;
+    assertThat(longer.tokens()).startsWith(Arrays.copyOf(full.tokens(), same));
+    assertThat(longer.statistics().frozenPages()).isPositive();
+    long perToken = full.statistics().fullKvBytes() / (prompt.length + full.tokens().length);
+    // Sketches are made before pages go, in blocks of 64 tokens, one of them ahead.
+    assertThat(longer.statistics().peakResidentKvBytes())
+        .isLessThan((long) (1.06 * 400 * perToken));
+
+    int[] passing = RealModels.textTokens(model, 0, 6 * CHUNK);
+    GenerationStatistics read = run(setup, request(passing, 8)).statistics();
+    assertThat(read.peakResidentKvBytes()).isLessThan((long) (0.43 * read.fullKvBytes()));
+    CacheShape shape =
+        new CacheShape(model.spec().layers().size(), model.spec().kvHeads(), 16, 4096, 11);
+    assertThat(read.peakActiveTokens())
+        .isLessThanOrEqualTo(
+            policy.peakActiveTokens(new ExpectedLengths(6 * CHUNK, 8, CHUNK), shape));
+  }
+
+  private static Generation run(PolicySetup setup, GenerationRequest request) {
+    return trials.generate(setup, request, null, PolicyTrials.Decision.EACH_CHUNK);
+  }
+
+  @Test
   void keepsToItsCapWhileItGeneratesAndRecallsPages() {
     int[] prompt = RealModels.textTokens(model, 0, 10 * CHUNK);
     Generation generation = generate("adaptive", "20%", request(prompt, 60));
@@ -94,6 +141,7 @@ class AdaptiveEngineTest {
     AdaptiveOptions adaptive =
         AdaptiveOptions.defaults()
             .withLeastTokens(0)
+            .withWholeTokens(0)
             .withCap(FreezeCap.parse("160"))
             .withPrefill(PrefillMode.FROZEN);
     PolicyOptions options = PolicyOptions.defaults().withAdaptive(adaptive);
@@ -123,7 +171,10 @@ class AdaptiveEngineTest {
         PolicyOptions.defaults()
             .withPageTokens(pageTokens)
             .withAdaptive(
-                AdaptiveOptions.defaults().withLeastTokens(0).withCap(FreezeCap.parse(cap)));
+                AdaptiveOptions.defaults()
+                    .withLeastTokens(0)
+                    .withWholeTokens(0)
+                    .withCap(FreezeCap.parse(cap)));
     return new PolicySetup(FreezePolicies.create(policy, options), KvFormat.BF16, pageTokens);
   }
 

@@ -114,7 +114,10 @@ class ChoosingPoliciesTest {
         PolicyOptions.defaults()
             .withPageTokens(pageTokens)
             .withAdaptive(
-                AdaptiveOptions.defaults().withCap(FreezeCap.parse(cap)).withLeastTokens(0));
+                AdaptiveOptions.defaults()
+                    .withCap(FreezeCap.parse(cap))
+                    .withLeastTokens(0)
+                    .withWholeTokens(0));
     List<float[]> logits = new ArrayList<>();
     Generation generation =
         trials.force(

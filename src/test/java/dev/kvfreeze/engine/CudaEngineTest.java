@@ -49,7 +49,7 @@ class CudaEngineTest {
   }
 
   private static PolicyOptions capped(PolicyOptions options) {
-    return options.withAdaptive(options.adaptive().withLeastTokens(96));
+    return options.withAdaptive(options.adaptive().withLeastTokens(96).withWholeTokens(0));
   }
 
   private static List<Generation> run(Engine engine) throws Exception {

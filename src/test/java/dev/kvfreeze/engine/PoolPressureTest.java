@@ -41,7 +41,10 @@ class PoolPressureTest {
 
   private static FreezePolicy adaptive(String cap) {
     AdaptiveOptions adaptive =
-        AdaptiveOptions.defaults().withLeastTokens(0).withCap(FreezeCap.parse(cap));
+        AdaptiveOptions.defaults()
+            .withLeastTokens(0)
+            .withWholeTokens(0)
+            .withCap(FreezeCap.parse(cap));
     return FreezePolicies.create("adaptive", PolicyOptions.defaults().withAdaptive(adaptive));
   }
 
@@ -111,8 +114,8 @@ class PoolPressureTest {
     }
 
     @Override
-    public int observedTokens() {
-      return policy.observedTokens();
+    public int observedTokens(int promptTokens, CacheShape shape) {
+      return policy.observedTokens(promptTokens, shape);
     }
 
     @Override

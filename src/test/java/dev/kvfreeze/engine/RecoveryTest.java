@@ -87,7 +87,10 @@ class RecoveryTest {
             threshold,
             256,
             1,
-            AdaptiveOptions.defaults().withLeastTokens(0).withCap(FreezeCap.parse(cap)),
+            AdaptiveOptions.defaults()
+                .withLeastTokens(0)
+                .withWholeTokens(0)
+                .withCap(FreezeCap.parse(cap)),
             guard);
     return trials.generate(
         new PolicySetup(FreezePolicies.create(policy, options), KvFormat.BF16, page),

@@ -15,7 +15,7 @@ import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.Test;
 
 class TimeProfileTest {
-  private static final int PROMPT = 300;
+  private static final int PROMPT = 700;
   private static final int NEW_TOKENS = 12;
 
   @Test

@@ -187,7 +187,17 @@ class AdaptiveSequenceTest {
     Sequence(String cap, int length, double keepMass, double readAhead) {
       AdaptiveOptions adaptive =
           new AdaptiveOptions(
-              FreezeCap.parse(cap), 0, keepMass, 1, 1, 1, 0.9, 0.25, readAhead, PrefillMode.EXACT);
+              FreezeCap.parse(cap),
+              0,
+              0,
+              keepMass,
+              1,
+              1,
+              1,
+              0.9,
+              0.25,
+              readAhead,
+              PrefillMode.EXACT);
       policy =
           new AdaptiveSequence(
               new PolicyOptions(PAGE, 4, 16, 0.1, 64, 1, adaptive, GuardOptions.OFF), SHAPE);

@@ -11,13 +11,16 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** The evaluation as users run it, with the real small model. */
 class EvaluateJobTest {
+  private static final String POLICIES =
+      "full;full:policy.sinkTokens=5;"
+          + "adaptive:policy.leastTokens=0:policy.wholeTokens=0;window";
+
   @TempDir private Path folder;
 
   @Test
   void comparesPoliciesWithTheControlAndDoesNothingTwice() {
     Path output = folder.resolve("output");
-    JobResult first =
-        evaluate(output, "full;full:policy.sinkTokens=5;adaptive:policy.leastTokens=0;window");
+    JobResult first = evaluate(output, POLICIES);
     assertThat(first.exitCode()).as(first.errors()).isZero();
     assertThat(first.output()).contains("adaptive").contains("retrieval").contains("language");
     List<Row> rows = ResultTables.rows(output, "trials");
@@ -42,8 +45,7 @@ class EvaluateJobTest {
       }
     }
 
-    JobResult second =
-        evaluate(output, "full;full:policy.sinkTokens=5;adaptive:policy.leastTokens=0;window");
+    JobResult second = evaluate(output, POLICIES);
     assertThat(second.errors()).contains("2 examples, 2 of them done before");
     assertThat(ResultTables.rows(output, "trials")).hasSize(8);
   }

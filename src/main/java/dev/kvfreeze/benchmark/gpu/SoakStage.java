@@ -68,7 +68,8 @@ final class SoakStage implements Stage {
     EngineOptions options =
         new EngineOptions(KvFormat.BF16, 8, poolBytes, 1L << 30, null, 128, BATCH, 0);
     PolicyOptions defaults = CheckSetup.policyOptions(8);
-    PolicyOptions policy = defaults.withAdaptive(defaults.adaptive().withLeastTokens(LEAST_TOKENS));
+    PolicyOptions policy =
+        defaults.withAdaptive(defaults.adaptive().withLeastTokens(LEAST_TOKENS).withWholeTokens(0));
     CudaDevice device = setup.devices().get();
     try (Engine engine =
         Engines.open(model, device, options, FreezePolicies.create("adaptive", policy))) {

@@ -355,6 +355,7 @@ public final class Knobs {
             PolicyKnobs.HISTORY,
             PolicyKnobs.SOFTNESS,
             PolicyKnobs.CAP,
+            PolicyKnobs.WHOLE_TOKENS,
             PolicyKnobs.LEAST_TOKENS,
             PolicyKnobs.KEEP_MASS,
             PolicyKnobs.SKETCH_BITS,

@@ -91,6 +91,16 @@ public final class PolicyKnobs {
                   + " bytes (sketches included), or active tokens, constant or growing with the"
                   + " square root of the length.")
           .readBy("adaptive", "arkvale", "h2o", "oracle", "quest", "random", "snapkv");
+  public static final Knob<Integer> WHOLE_TOKENS =
+      Knob.of(
+              "policy.wholeTokens",
+              KnobTypes.integer(0, 1 << 20),
+              "tokens",
+              Integer.toString(ADAPTIVE_DEFAULTS.wholeTokens()),
+              RESULT,
+              "Contexts of up to so many tokens are left whole: freezing would save few bytes and"
+                  + " cost time.")
+          .readBy("adaptive");
   public static final Knob<Integer> LEAST_TOKENS =
       Knob.of(
               "policy.leastTokens",

@@ -18,6 +18,7 @@ public final class PolicySettings {
         settings.value(PolicyKnobs.SOFTNESS),
         new AdaptiveOptions(
             settings.value(PolicyKnobs.CAP),
+            settings.value(PolicyKnobs.WHOLE_TOKENS),
             settings.value(PolicyKnobs.LEAST_TOKENS),
             settings.value(PolicyKnobs.KEEP_MASS),
             settings.value(PolicyKnobs.SKETCH_BITS),
