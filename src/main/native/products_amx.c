@@ -113,7 +113,8 @@ static void dequantize(const Weight *weight, int tile, int32_t *panel) {
   }
 }
 
-// Tiles 0 to 3 become 32 rows of activations times the panel.
+// Tiles 0 to 3 become 32 rows of activations times the panel. The rows are used again for the next tile of the panel
+// and shall stay in the first cache, which the panel would push them out of: it is loaded as what is used once.
 INLINE void multiply_group(const int32_t *x, const int32_t *panel, int blocks) {
   const int32_t *lower = x + (int64_t)blocks * TILE_WORDS;
   _tile_zero(0);
@@ -122,8 +123,8 @@ INLINE void multiply_group(const int32_t *x, const int32_t *panel, int blocks) {
   _tile_zero(3);
   for (int block = 0; block < blocks; block++) {
     _tile_loadd(4, x + block * TILE_WORDS, TILE_STRIDE);
-    _tile_loadd(6, panel + block * 2 * TILE_WORDS, TILE_STRIDE);
-    _tile_loadd(7, panel + block * 2 * TILE_WORDS + TILE_WORDS, TILE_STRIDE);
+    _tile_stream_loadd(6, panel + block * 2 * TILE_WORDS, TILE_STRIDE);
+    _tile_stream_loadd(7, panel + block * 2 * TILE_WORDS + TILE_WORDS, TILE_STRIDE);
     _tile_loadd(5, lower + block * TILE_WORDS, TILE_STRIDE);
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);

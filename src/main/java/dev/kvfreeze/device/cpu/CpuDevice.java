@@ -149,6 +149,7 @@ public final class CpuDevice implements Device {
 
   @Override
   public void matmul(Activations x, int rows, Weight[] weights, Activations[] outs) {
+    watch.prefillProduct();
     products.begin(CpuActivations.of(x), 0, rows, 0);
     allowBfloat16();
     for (int i = 0; i < weights.length; i++) {

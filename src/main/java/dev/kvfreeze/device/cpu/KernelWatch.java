@@ -59,6 +59,10 @@ final class KernelWatch {
   private int leftInWindow;
   private boolean first = true;
   private long bytesBefore;
+
+  /** Allocated when products of many rows began within a window; below 0 outside of them. */
+  private long bytesBeforePrefill = -1;
+
   private volatile String verdict;
 
   /**
@@ -141,8 +145,19 @@ final class KernelWatch {
     }
   }
 
+  /** A prompt is read: what that allocates, such as room for a longer one, is not counted. */
+  void prefillProduct() {
+    if (leftInWindow > 0 && bytesBeforePrefill < 0) {
+      bytesBeforePrefill = allocatedBytes();
+    }
+  }
+
   /** One more decode product was computed. Costs a subtraction, but for the ends of a window. */
   void decodeProduct() {
+    if (bytesBeforePrefill >= 0) {
+      bytesBefore += allocatedBytes() - bytesBeforePrefill;
+      bytesBeforePrefill = -1;
+    }
     if (leftInWindow > 0) {
       if (--leftInWindow == 0) {
         closeWindow((allocatedBytes() - bytesBefore) / WINDOW_PRODUCTS);

@@ -116,6 +116,23 @@ class KernelWatchTest {
     }
   }
 
+  @Test
+  void whatAllocatesWhileAPromptIsReadIsNotCounted() {
+    try (WorkerPool pool = new WorkerPool(1)) {
+      KernelWatch watch = started(pool, null);
+      int products = KernelWatch.WARM_PRODUCTS + KernelWatch.WINDOW_PRODUCTS;
+      for (int i = 0; i < products; i++) {
+        if (i % 100 == 0) {
+          watch.prefillProduct();
+          blackHole = new float[100_000_000 / Float.BYTES];
+          watch.prefillProduct();
+        }
+        watch.decodeProduct();
+      }
+      assertThat(watch.verdict()).isEqualTo("good");
+    }
+  }
+
   private void allocatingProducts(KernelWatch watch, int products) {
     for (int i = 0; i < products; i++) {
       blackHole = new float[10_000];
