@@ -72,6 +72,25 @@ JNIEXPORT void JNICALL Java_dev_kvfreeze_device_cpu_NativeNorms_addNorm0(
   release(&held);
 }
 
+JNIEXPORT jfloat JNICALL Java_dev_kvfreeze_device_cpu_NativeNorms_maximum0(JNIEnv *env, jclass owner,
+                                                                           jfloatArray x_array, jint at, jint count) {
+  HeldArrays held = {.env = env};
+  const float *x = hold(&held, x_array);
+  float maximum = -INFINITY;
+  if (!held.failed) {
+    __m512 largest = _mm512_set1_ps(-INFINITY);
+    __mmask16 not_numbers = 0;
+    for (int i = 0; i < count; i += 16) {
+      const __m512 value = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), first_lanes(count - i), x + at + i);
+      not_numbers = _kor_mask16(not_numbers, _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q));
+      largest = _mm512_max_ps(largest, value);
+    }
+    maximum = not_numbers ? NAN : _mm512_reduce_max_ps(largest);
+  }
+  release(&held);
+  return maximum;
+}
+
 JNIEXPORT void JNICALL Java_dev_kvfreeze_device_cpu_NativeNorms_moments0(JNIEnv *env, jclass owner,
                                                                          jfloatArray x_array, jint at, jint count,
                                                                          jfloat max, jfloatArray sums_array) {

@@ -50,6 +50,12 @@ final class NativeNorms {
     addNorm0(residual, addend, addendGain, at, rows, columns, gain, epsilon, normed);
   }
 
+  /** The largest of some numbers; NaN where one is, and -infinity without any. */
+  static float maximum(float[] x, int at, int count) {
+    Objects.checkFromIndexSize(at, count, x.length);
+    return maximum0(x, at, count);
+  }
+
   /** See {@link VectorExponentials#moments}; any count. */
   static void moments(float[] x, int at, int count, float max, float[] sums) {
     Objects.checkFromIndexSize(at, count, x.length);
@@ -84,6 +90,8 @@ final class NativeNorms {
       float[] gain,
       float epsilon,
       float[] normed);
+
+  private static native float maximum0(float[] x, int at, int count);
 
   private static native void moments0(float[] x, int at, int count, float max, float[] sums);
 }

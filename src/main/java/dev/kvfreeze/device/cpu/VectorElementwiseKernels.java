@@ -136,7 +136,8 @@ final class VectorElementwiseKernels implements ElementwiseKernels {
     float max = Float.NEGATIVE_INFINITY;
     for (int run = offset; run < offset + count; run += LOGIT_RUN) {
       int length = Math.min(LOGIT_RUN, offset + count - run);
-      float top = maximum(logits, run, length);
+      float top =
+          natively ? NativeNorms.maximum(logits, run, length) : maximum(logits, run, length);
       if (top > max || Float.isNaN(top)) {
         max = top;
         best = run;

@@ -91,6 +91,28 @@ class NativeNormsTwinTest {
     assertThat((double) sums[1]).isCloseTo(moment, within(1e-5 * (sum + moment)));
   }
 
+  @ParameterizedTest
+  @ValueSource(ints = {0, 1, 15, 16, 17, 33, 500, 1024})
+  void theMaximumIsTheLargestNumberOrNotANumber(int count) {
+    float[] x = gaussian(count + 7);
+    float wanted = Float.NEGATIVE_INFINITY;
+    for (int i = 3; i < 3 + count; i++) {
+      wanted = Math.max(wanted, x[i]);
+    }
+    assertThat(NativeNorms.maximum(x, 3, count)).isEqualTo(wanted);
+    for (int i = 3; i < 3 + count; i += 13) {
+      float kept = x[i];
+      x[i] = 9;
+      assertThat(NativeNorms.maximum(x, 3, count)).isEqualTo(9f);
+      x[i] = Float.NaN;
+      assertThat(NativeNorms.maximum(x, 3, count)).isNaN();
+      x[i] = kept;
+    }
+    // Neighbours of the range have no part in it.
+    x[2] = x[3 + count] = Float.POSITIVE_INFINITY;
+    assertThat(NativeNorms.maximum(x, 3, count)).isEqualTo(wanted);
+  }
+
   /** The bits that Java's vectors change when their loop is compiled. */
   @Test
   void givesTheSameBitsAlways() {
@@ -116,6 +138,8 @@ class NativeNormsTwinTest {
     assertThatThrownBy(() -> NativeNorms.norm(x, 0, 1, 51, gain, 0, x, 0))
         .isInstanceOf(IndexOutOfBoundsException.class);
     assertThatThrownBy(() -> NativeNorms.addNorm(x, gain, null, 0, 2, 50, gain, 0, x))
+        .isInstanceOf(IndexOutOfBoundsException.class);
+    assertThatThrownBy(() -> NativeNorms.maximum(x, 90, 11))
         .isInstanceOf(IndexOutOfBoundsException.class);
     assertThatThrownBy(() -> NativeNorms.moments(x, 90, 11, 0, new float[2]))
         .isInstanceOf(IndexOutOfBoundsException.class);
