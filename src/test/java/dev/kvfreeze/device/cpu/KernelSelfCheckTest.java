@@ -9,8 +9,10 @@ import dev.kvfreeze.model.GateActivation;
 import dev.kvfreeze.model.Rope;
 import dev.kvfreeze.model.tensor.TensorType;
 import java.util.List;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
+@Tag("fresh-jvm")
 class KernelSelfCheckTest {
   private static final AttentionShape SHAPE = new AttentionShape(9, 3, 64, 0.125f, 0);
   private static final Rope ROPE = new Rope(new float[32], Rope.Pairing.INTERLEAVED);
