@@ -27,7 +27,6 @@ final class BatchLoop {
   private final int maxBatch;
   private final int contextLimit;
   private final FreezePolicy policy;
-  private final boolean recoversByReading;
   private final Admission admission;
   private final ProfileMeter meter;
   private final float[] logits;
@@ -57,7 +56,6 @@ final class BatchLoop {
     this.chunkTokens = options.prefillChunk();
     this.maxBatch = options.maxBatch();
     this.contextLimit = contextLimit;
-    this.recoversByReading = policy.recoversByReading();
     this.policy = policy;
     this.admission = new Admission(cache, policy, chunkTokens);
     this.meter = new ProfileMeter(transformer.device());
@@ -254,7 +252,7 @@ final class BatchLoop {
       document.rewind();
     }
     document.cache().recover(level);
-    if (recoversByReading && level.compareTo(RecoveryLevel.FULL_RESET) >= 0) {
+    if (policy.recoversByReading() && level.compareTo(RecoveryLevel.FULL_RESET) >= 0) {
       document.readNextExactly();
     }
   }

@@ -68,7 +68,7 @@ final class Document {
     this.result = result;
     this.tokenizer = tokenizer;
     this.endTokens = endTokens;
-    int room = contextLimit - request.promptTokens().length;
+    int room = contextLimit - promptLength();
     this.limitedByContext = room < request.maxNewTokens();
     this.maxNewTokens = Math.min(room, request.maxNewTokens());
     this.meter = new CacheMeter(request.stepInterval());
@@ -111,7 +111,7 @@ final class Document {
   }
 
   boolean prefilling() {
-    return promptRead < request.promptTokens().length;
+    return promptRead < promptLength();
   }
 
   int promptLength() {
@@ -124,7 +124,7 @@ final class Document {
    * extended.
    */
   int nextChunk(int chunk, int observed) {
-    int prompt = request.promptTokens().length;
+    int prompt = promptLength();
     int context = request.contextTokens();
     int end = promptRead < context ? context : prompt;
     if (context == 0 && observed > 0 && promptRead < prompt - observed) {
@@ -139,7 +139,7 @@ final class Document {
   /** What a chunk of so many tokens is. */
   StepKind kindOf(int count) {
     int end = promptRead + count;
-    if (end == request.promptTokens().length) {
+    if (end == promptLength()) {
       return StepKind.QUESTION;
     }
     return end == request.contextTokens() ? StepKind.CONTEXT : StepKind.PREFILL;
@@ -269,7 +269,7 @@ final class Document {
         Arrays.copyOf(generated, generatedCount),
         text.toString(),
         finishReason,
-        request.promptTokens().length,
+        promptLength(),
         meter.finish(cache.usage(), cache.traffic(), fullKvBytes),
         meter.steps(),
         notes());

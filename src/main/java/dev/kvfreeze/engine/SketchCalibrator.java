@@ -24,9 +24,7 @@ import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 
 /**
  * Finds what a model's keys and queries are like, by reading a short text of its own. The variances
@@ -46,7 +44,6 @@ public final class SketchCalibrator implements QkvObserver {
   private final double[][] keySums;
   private final double[][] keySquares;
   private final double[][] querySquares;
-  private final Map<Rope, Turns> turns = new HashMap<>();
   private int tokens;
 
   private SketchCalibrator(Device device, ModelSpec spec) {
@@ -138,7 +135,7 @@ public final class SketchCalibrator implements QkvObserver {
       int from = head * size;
       float[] key = Arrays.copyOfRange(keys, from, from + size);
       if (rope != null) {
-        turnBack(key, rope, turns.computeIfAbsent(rope, Turns::new).at(position));
+        rope.turn(key.clone(), -position, key, size);
       }
       double[] sums = keySums[layer * spec.kvHeads() + head];
       double[] squares = keySquares[layer * spec.kvHeads() + head];
@@ -146,17 +143,6 @@ public final class SketchCalibrator implements QkvObserver {
         sums[d] += key[d];
         squares[d] += (double) key[d] * key[d];
       }
-    }
-  }
-
-  private static void turnBack(float[] key, Rope rope, Turn turn) {
-    for (int pair = 0; pair < rope.pairs(); pair++) {
-      double cosine = turn.cosines[pair];
-      double sine = turn.sines[pair];
-      double a = key[rope.first(pair)];
-      double b = key[rope.second(pair)];
-      key[rope.first(pair)] = (float) (a * cosine + b * sine);
-      key[rope.second(pair)] = (float) (b * cosine - a * sine);
     }
   }
 
@@ -204,35 +190,5 @@ public final class SketchCalibrator implements QkvObserver {
       means[d] = (float) x[d];
     }
     return means;
-  }
-
-  /** How a rope turns at the positions of the text: all layers and heads with it turn alike. */
-  private static final class Turns {
-    private final Rope rope;
-    private final Turn[] byPosition = new Turn[MOST_TOKENS];
-
-    Turns(Rope rope) {
-      this.rope = rope;
-    }
-
-    Turn at(int position) {
-      if (byPosition[position] == null) {
-        byPosition[position] = Turn.of(rope, position);
-      }
-      return byPosition[position];
-    }
-  }
-
-  /** Cosines and sines by pair. */
-  private record Turn(double[] cosines, double[] sines) {
-    static Turn of(Rope rope, int position) {
-      Turn turn = new Turn(new double[rope.pairs()], new double[rope.pairs()]);
-      for (int pair = 0; pair < rope.pairs(); pair++) {
-        double angle = rope.angle(pair, position);
-        turn.cosines[pair] = Math.cos(angle);
-        turn.sines[pair] = Math.sin(angle);
-      }
-      return turn;
-    }
   }
 }
