@@ -8,7 +8,6 @@ import dev.kvfreeze.freeze.FreezeCap;
 import dev.kvfreeze.freeze.FreezePolicies;
 import dev.kvfreeze.freeze.FreezePolicy;
 import dev.kvfreeze.freeze.PolicyOptions;
-import dev.kvfreeze.freeze.PrefillMode;
 import dev.kvfreeze.model.LanguageModel;
 import dev.kvfreeze.model.LanguageModels;
 import dev.kvfreeze.model.tokenizer.Tokenizer.SpecialTokens;
@@ -141,19 +140,12 @@ public final class PolicyMeasurement implements Callable<Integer> {
   }
 
   private AdaptiveOptions adaptive(FreezeCap cap) {
-    AdaptiveOptions defaults = AdaptiveOptions.defaults();
-    return new AdaptiveOptions(
-        cap,
-        0,
-        0,
-        defaults.keepMass(),
-        sketchBits,
-        recallInterval,
-        defaults.lookSpacing(),
-        defaults.carry(),
-        defaults.margin(),
-        defaults.readAhead(),
-        PrefillMode.EXACT);
+    return AdaptiveOptions.defaults()
+        .withCap(cap)
+        .withWholeTokens(0)
+        .withLeastTokens(0)
+        .withSketchBits(sketchBits)
+        .withRecallInterval(recallInterval);
   }
 
   private String label(PolicyOptions options) {

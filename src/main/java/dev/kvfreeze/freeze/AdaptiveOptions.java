@@ -1,5 +1,7 @@
 package dev.kvfreeze.freeze;
 
+import java.util.function.Consumer;
+
 /**
  * The knobs of {@code adaptive} and of the baselines that keep to a cap.
  *
@@ -59,78 +61,69 @@ public record AdaptiveOptions(
         FreezeCap.parse(DEFAULT_CAP), 640, 256, 1, 1, 1, 1, 0.9, 0.25, 0.5, PrefillMode.EXACT);
   }
 
+  public AdaptiveOptions withCap(FreezeCap other) {
+    return changed(draft -> draft.cap = other);
+  }
+
   public AdaptiveOptions withWholeTokens(int tokens) {
-    return new AdaptiveOptions(
-        cap,
-        tokens,
-        leastTokens,
-        keepMass,
-        sketchBits,
-        recallInterval,
-        lookSpacing,
-        carry,
-        margin,
-        readAhead,
-        prefill);
+    return changed(draft -> draft.wholeTokens = tokens);
   }
 
   public AdaptiveOptions withLeastTokens(int tokens) {
-    return new AdaptiveOptions(
-        cap,
-        wholeTokens,
-        tokens,
-        keepMass,
-        sketchBits,
-        recallInterval,
-        lookSpacing,
-        carry,
-        margin,
-        readAhead,
-        prefill);
-  }
-
-  public AdaptiveOptions withCap(FreezeCap other) {
-    return new AdaptiveOptions(
-        other,
-        wholeTokens,
-        leastTokens,
-        keepMass,
-        sketchBits,
-        recallInterval,
-        lookSpacing,
-        carry,
-        margin,
-        readAhead,
-        prefill);
+    return changed(draft -> draft.leastTokens = tokens);
   }
 
   public AdaptiveOptions withSketchBits(int bits) {
-    return new AdaptiveOptions(
-        cap,
-        wholeTokens,
-        leastTokens,
-        keepMass,
-        bits,
-        recallInterval,
-        lookSpacing,
-        carry,
-        margin,
-        readAhead,
-        prefill);
+    return changed(draft -> draft.sketchBits = bits);
+  }
+
+  public AdaptiveOptions withRecallInterval(int steps) {
+    return changed(draft -> draft.recallInterval = steps);
   }
 
   public AdaptiveOptions withPrefill(PrefillMode mode) {
-    return new AdaptiveOptions(
-        cap,
-        wholeTokens,
-        leastTokens,
-        keepMass,
-        sketchBits,
-        recallInterval,
-        lookSpacing,
-        carry,
-        margin,
-        readAhead,
-        mode);
+    return changed(draft -> draft.prefill = mode);
+  }
+
+  private AdaptiveOptions changed(Consumer<Draft> change) {
+    Draft draft = new Draft(this);
+    change.accept(draft);
+    return draft.options();
+  }
+
+  /** A copy to be changed by name. */
+  private static final class Draft {
+    private final AdaptiveOptions from;
+    private FreezeCap cap;
+    private int wholeTokens;
+    private int leastTokens;
+    private int sketchBits;
+    private int recallInterval;
+    private PrefillMode prefill;
+
+    Draft(AdaptiveOptions from) {
+      this.from = from;
+      cap = from.cap;
+      wholeTokens = from.wholeTokens;
+      leastTokens = from.leastTokens;
+      sketchBits = from.sketchBits;
+      recallInterval = from.recallInterval;
+      prefill = from.prefill;
+    }
+
+    AdaptiveOptions options() {
+      return new AdaptiveOptions(
+          cap,
+          wholeTokens,
+          leastTokens,
+          from.keepMass,
+          sketchBits,
+          recallInterval,
+          from.lookSpacing,
+          from.carry,
+          from.margin,
+          from.readAhead,
+          prefill);
+    }
   }
 }

@@ -7,20 +7,18 @@ import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
 
 /**
- * Dot products of decode over transposed keys, four registers of tokens at a time. The lanes of a
- * register beyond a page's tokens compute rubbish that the next page's scores overwrite; where
- * fewer than four registers are left, the last one is repeated.
+ * Dot products of decode over transposed keys, two registers of tokens at a time. The lanes of a
+ * register beyond a page's tokens compute rubbish that the next page's scores overwrite; where one
+ * register is left, it is taken twice.
  */
 final class VectorKeyScores {
-  private static final int BLOCKS = 4;
-
   private final CpuPageMemory memory;
   private final HeadPages pages;
   private final float[] queries;
   private final int group;
   private final float[] scores;
   private final int stride;
-  private final VectorKeyQuad quad;
+  private final VectorKeyPair pair;
 
   private VectorKeyScores(
       CpuPageMemory memory,
@@ -35,7 +33,7 @@ final class VectorKeyScores {
     this.group = group;
     this.scores = scores;
     this.stride = stride;
-    quad = new VectorKeyQuad(memory.layout());
+    pair = new VectorKeyPair(memory.layout());
   }
 
   /** See {@link AttentionKernels#scores}. */
@@ -59,21 +57,18 @@ final class VectorKeyScores {
   /** Pages of one register each. */
   private void smallPages(int from, int to) {
     int token = 0;
-    int page = from;
-    while (page < to) {
-      int next = token;
-      for (int block = 0; block < BLOCKS; block++) {
-        if (block > 0 && page < to - 1) {
-          page++;
-          token = next;
-        }
-        int slot = pages.slots[page];
-        quad.set(block, memory.slab(slot), memory.offset(slot), token);
-        next = token + pages.tokenCounts[page];
+    for (int page = from; page < to; page += 2) {
+      int slot = pages.slots[page];
+      pair.setFirst(memory.slab(slot), memory.offset(slot), token);
+      if (page + 1 < to) {
+        token += pages.tokenCounts[page];
+        slot = pages.slots[page + 1];
       }
+      pair.setSecond(memory.slab(slot), memory.offset(slot), token);
       dotProducts();
-      page++;
-      token = next;
+      if (page + 1 < to) {
+        token += pages.tokenCounts[page + 1];
+      }
     }
   }
 
@@ -85,11 +80,10 @@ final class VectorKeyScores {
       int[] slab = memory.slab(pages.slots[page]);
       int offset = memory.offset(pages.slots[page]);
       int last = (count - 1) / LANES * LANES;
-      for (int t = 0; t < count; t += BLOCKS * LANES) {
-        for (int block = 0; block < BLOCKS; block++) {
-          int token = Math.min(t + block * LANES, last);
-          quad.set(block, slab, offset + token, base + token);
-        }
+      for (int t = 0; t < count; t += 2 * LANES) {
+        int next = Math.min(t + LANES, last);
+        pair.setFirst(slab, offset + t, base + t);
+        pair.setSecond(slab, offset + next, base + next);
         dotProducts();
       }
       base += count;
@@ -105,16 +99,16 @@ final class VectorKeyScores {
       int at = g * headSize;
       int row = g * stride;
       if (float32) {
-        quad.oneFloat32(queries, at, scores, row);
+        pair.oneFloat32(queries, at, scores, row);
         g++;
       } else if (group - g >= 4) {
-        quad.four(queries, at, scores, row, stride);
+        pair.four(queries, at, scores, row, stride);
         g += 4;
       } else if (group - g == 3) {
-        quad.three(queries, at, scores, row, stride);
+        pair.three(queries, at, scores, row, stride);
         g += 3;
       } else {
-        quad.one(queries, at, scores, row);
+        pair.one(queries, at, scores, row);
         g++;
       }
     }
