@@ -22,13 +22,15 @@ enum {
   SET_FAST,
   SET_WAVE_STRIDE,
   SET_SLOW,
-  SET_COLUMNS,
+  SET_SLOW_STRIDE,
   SET_PAIRS
 };
 
 enum { LANES = 16, RUN = 16, BLOCK = 64, RUNS_OF_BLOCK = BLOCK / RUN, TERMS = 4 };
-// How far the prefetches are ahead of the arithmetic, in blocks of tokens that follow each other.
-enum { AHEAD_BLOCKS = 4 };
+// Blocks that an entry of the coarse table of turns reaches, as in CentreTables.java.
+enum { FINE_BLOCKS = 16, FINE_COLUMNS = FINE_BLOCKS * TERMS };
+// How far the prefetches are ahead of the arithmetic.
+enum { AHEAD_RUNS = 16 };
 enum { MOST_QUERIES = 4, MOST_HEADS = 64, MOST_SIZE = 256, MOST_GROUP = 16 };
 
 // Cosines and sines of the fast waves are 16-bit numbers of this many to one.
@@ -54,9 +56,7 @@ typedef struct {
   const float *rotation;
   const jint *dimensions;
   const float *weights;
-  const float *cosines;
-  const float *sines;
-  const float *parabolas;
+  const float *turns;
   const int32_t *shapes;
   const int32_t *const *bits;
   const uint16_t *const *steps;
@@ -72,14 +72,17 @@ typedef struct {
   int words;
   int shifts;
   int waves;
+  int waveStride;
+  int slowStride;
   int stride;
   float scale;
   float errorVariance;
-  // Scratch: [chunk][word * shifts][query][plane] of four bytes, and [query][waveStride] in phase and in quadrature.
+  // Scratch: [chunk][word * shifts][query][plane] of four bytes.
   int32_t *bytes;
-  float *inPhase;
-  float *inQuadrature;
-  float *slow;
+  // The waves, [query][in phase and in quadrature][fast and slow ones], and the same at a coarse entry's beginning.
+  float *amplitudes;
+  float *turned;
+  int coarse;
   float *heights;
   int32_t *factors;
   float *scores;
@@ -91,6 +94,10 @@ typedef struct {
 
 INLINE const jint *part_of(const Call *c, int part) {
   return c->parts + (size_t)part * PART_FIELDS;
+}
+
+INLINE int wave_width(const Call *c) {
+  return c->waveStride + c->slowStride;
 }
 
 // Maxima and totals of a part by query.

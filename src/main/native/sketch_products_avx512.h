@@ -5,20 +5,47 @@
 
 #include "sketch_call.h"
 
+// The waves at the beginning of the coarse entry that a block lies in.
+static void turn_to(Call *c, int block) {
+  const int coarse = block / FINE_BLOCKS;
+  if (c->coarse == coarse) {
+    return;
+  }
+  const int width = wave_width(c);
+  const int fine = 2 * FINE_BLOCKS * c->waveStride + 2 * FINE_COLUMNS * c->slowStride;
+  const float *cosines = c->turns + fine + (size_t)coarse * 2 * width;
+  for (int i = 0; i < width; i += LANES) {
+    const __m512 cosine = _mm512_loadu_ps(cosines + i);
+    const __m512 sine = _mm512_loadu_ps(cosines + width + i);
+    for (int g = 0; g < c->group; g++) {
+      const size_t at = (size_t)g * 2 * width + i;
+      const __m512 a = _mm512_loadu_ps(c->amplitudes + at);
+      const __m512 b = _mm512_loadu_ps(c->amplitudes + at + width);
+      _mm512_storeu_ps(c->turned + at, _mm512_fmadd_ps(a, cosine, _mm512_mul_ps(b, sine)));
+      _mm512_storeu_ps(c->turned + at + width, _mm512_fmsub_ps(b, cosine, _mm512_mul_ps(a, sine)));
+    }
+  }
+  c->coarse = coarse;
+}
+
 // The parabolas that the slow waves make in four blocks, [query][block][TERMS], in one of two places.
 static void set_heights(Call *c, int block, int place) {
-  const int slow = 2 * c->set[SET_SLOW], columns = c->set[SET_COLUMNS];
+  turn_to(c, block);
+  const int slow = c->set[SET_SLOW], width = wave_width(c);
+  const size_t quadrature = (size_t)c->slowStride * FINE_COLUMNS;
+  const float *columns = c->turns + 2 * FINE_BLOCKS * c->waveStride + block % FINE_BLOCKS * TERMS;
   for (int g = 0; g < c->group; g++) {
-    const float *waves = c->slow + (size_t)g * slow;
-    const float *column = c->parabolas + (size_t)block * TERMS;
-    __m512 even = _mm512_setzero_ps(), odd = _mm512_setzero_ps();
-    // Each wave has a quadrature, so their number is even.
-    for (int i = 0; i < slow; i += 2) {
-      even = _mm512_fmadd_ps(_mm512_set1_ps(waves[i]), _mm512_loadu_ps(column), even);
-      odd = _mm512_fmadd_ps(_mm512_set1_ps(waves[i + 1]), _mm512_loadu_ps(column + columns), odd);
-      column += 2 * (size_t)columns;
+    const float *waves = c->turned + (size_t)g * 2 * width + c->waveStride;
+    const float *column = columns;
+    __m512 inPhase = _mm512_setzero_ps(), inQuadrature = _mm512_setzero_ps();
+    for (int i = 0; i < slow; i++) {
+      inPhase = _mm512_fmadd_ps(_mm512_set1_ps(waves[i]), _mm512_loadu_ps(column), inPhase);
+      const __m512 across = _mm512_loadu_ps(column + quadrature);
+      inQuadrature = _mm512_fmadd_ps(_mm512_set1_ps(waves[width + i]), across, inQuadrature);
+      column += FINE_COLUMNS;
     }
-    _mm512_storeu_ps(c->heights + (size_t)(place * c->group + g) * LANES, _mm512_add_ps(even, odd));
+    const __m512 heights = _mm512_add_ps(inPhase, inQuadrature);
+    _mm512_storeu_ps(c->heights + (size_t)(place * c->group + g) * LANES, heights);
   }
   c->heightBlocks[place] = block;
 }
@@ -37,15 +64,17 @@ static int heights_of(Call *c, int run, int kept) {
 
 // The fast waves at a block's first token, pairs of 16-bit numbers, in phase and in quadrature: in one of two places.
 static void turn_waves(Call *c, int block, int place) {
-  const int stride = c->set[SET_WAVE_STRIDE];
-  const size_t table = (size_t)block * RUNS_OF_BLOCK * stride;
+  turn_to(c, block);
+  const int stride = c->waveStride, width = wave_width(c);
+  const float *cosines = c->turns + (size_t)(block % FINE_BLOCKS) * stride;
   int32_t *factors = c->factors + (size_t)place * c->group * stride;
   for (int i = 0; i < stride; i += LANES) {
-    const __m512 cosine = _mm512_loadu_ps(c->cosines + table + i);
-    const __m512 sine = _mm512_loadu_ps(c->sines + table + i);
+    const __m512 cosine = _mm512_loadu_ps(cosines + i);
+    const __m512 sine = _mm512_loadu_ps(cosines + FINE_BLOCKS * stride + i);
     for (int g = 0; g < c->group; g++) {
-      const __m512 a = _mm512_loadu_ps(c->inPhase + (size_t)g * stride + i);
-      const __m512 b = _mm512_loadu_ps(c->inQuadrature + (size_t)g * stride + i);
+      const float *waves = c->turned + (size_t)g * 2 * width + i;
+      const __m512 a = _mm512_loadu_ps(waves);
+      const __m512 b = _mm512_loadu_ps(waves + width);
       const __m512i f = _mm512_cvtps_epi32(_mm512_fmadd_ps(a, cosine, _mm512_mul_ps(b, sine)));
       const __m512i h = _mm512_cvtps_epi32(_mm512_fmsub_ps(b, cosine, _mm512_mul_ps(a, sine)));
       const __m512i pair = _mm512_mask_blend_epi16(_cvtu32_mask32(0xaaaaaaaau), f, _mm512_slli_epi32(h, 16));
@@ -121,7 +150,6 @@ INLINE void pair_scores(const Call *c, const RunPair *r, const int planes, const
   for (int i = 0; i < 2 * count; i++) {
     wave[i] = _mm512_setzero_si512();
   }
-  const int waveStride = c->set[SET_WAVE_STRIDE];
   if (turns) {
     for (int i = 0; i < c->waves; i++) {
       __m512i shape[2];
@@ -131,7 +159,7 @@ INLINE void pair_scores(const Call *c, const RunPair *r, const int planes, const
       }
 #pragma clang loop unroll(full)
       for (int g = 0; g < count; g++) {
-        const size_t at = (size_t)(query + g) * waveStride + i;
+        const size_t at = (size_t)(query + g) * c->waveStride + i;
         const __m512i first = _mm512_set1_epi32(r->factors[0][at]);
         const __m512i second = turns == TURNS ? _mm512_set1_epi32(r->factors[1][at]) : first;
         wave[2 * g] = _mm512_dpwssd_epi32(wave[2 * g], shape[0], first);
@@ -194,30 +222,48 @@ static void two_runs(const Call *c, const RunPair *r, int turns) {
   }
 }
 
+// The words of a run's first codes; those of the next codes are BLOCK further on.
+INLINE const int32_t *words_of(const Call *c, const int32_t *bits, int run) {
+  return bits + (size_t)run / RUNS_OF_BLOCK * c->words * BLOCK + run % RUNS_OF_BLOCK * RUN;
+}
+
+// Only some of the runs are asked for, so the processor does not see what comes next.
+INLINE void prefetch_run(const Call *c, const int32_t *bits, const uint16_t *steps, int run) {
+  const int32_t *words = words_of(c, bits, run);
+  for (int w = 0; w < c->words; w++) {
+    _mm_prefetch((const char *)(words + (size_t)w * BLOCK), _MM_HINT_T0);
+  }
+  _mm_prefetch((const char *)(steps + (size_t)run * RUN), _MM_HINT_T0);
+}
+
+static void prefetch_first(const Call *c, int head, const jint *runs, int count) {
+  for (int i = 0; i < count && i < AHEAD_RUNS; i++) {
+    prefetch_run(c, c->bits[head - c->firstHead], c->steps[head - c->firstHead], runs[i]);
+  }
+}
+
 static void score_runs(Call *c, int head, const jint *runs, int count) {
   const int turns = c->heads[(size_t)head * HEAD_FIELDS + HEAD_TURNS];
   const int32_t *bits = c->bits[head - c->firstHead];
   const uint16_t *steps = c->steps[head - c->firstHead];
-  const size_t ahead = (size_t)AHEAD_BLOCKS * c->words * BLOCK;
   int height = 0, factor = 0;
   for (int i = 0; i < count; i += 2) {
     RunPair r = {.scores = c->scores + (size_t)i * RUN};
     for (int p = 0; p < 2; p++) {
       const int run = runs[i + p < count ? i + p : i];
       r.run[p] = run;
-      r.bits[p] = bits + (size_t)run / RUNS_OF_BLOCK * c->words * BLOCK + run % RUNS_OF_BLOCK * RUN;
+      r.bits[p] = words_of(c, bits, run);
       r.steps[p] = steps + (size_t)run * RUN;
-      for (int w = 0; w < c->words; w++) {
-        _mm_prefetch((const char *)(r.bits[p] + ahead + (size_t)w * BLOCK), _MM_HINT_T0);
+      if (i + p + AHEAD_RUNS < count) {
+        prefetch_run(c, bits, steps, runs[i + p + AHEAD_RUNS]);
       }
       if (turns) {
         height = heights_of(c, run, height);
         factor = factors_of(c, run, factor);
         r.heights[p] = c->heights + (size_t)height * c->group * LANES;
-        r.factors[p] = c->factors + (size_t)factor * c->group * c->set[SET_WAVE_STRIDE];
+        r.factors[p] = c->factors + (size_t)factor * c->group * c->waveStride;
       }
     }
-    _mm_prefetch((const char *)(r.steps[0] + (size_t)AHEAD_BLOCKS * BLOCK), _MM_HINT_T0);
     two_runs(c, &r, turns);
   }
 }

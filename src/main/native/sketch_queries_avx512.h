@@ -104,12 +104,9 @@ static void make_waves(const float *query, const float *centre, const jint *firs
 }
 
 // Fast waves become numbers of 16 bits whose sum over all waves, times the shapes, stays within 32.
-static void scale_waves(Call *c, int query) {
-  const int stride = c->set[SET_WAVE_STRIDE];
-  float *a = c->inPhase + (size_t)query * stride;
-  float *b = c->inQuadrature + (size_t)query * stride;
+static void scale_waves(Call *c, int query, float *a, float *b) {
   __m512 sum = _mm512_setzero_ps(), top = _mm512_setzero_ps();
-  for (int i = 0; i < stride; i += LANES) {
+  for (int i = 0; i < c->waveStride; i += LANES) {
     const __m512 x = _mm512_loadu_ps(a + i), y = _mm512_loadu_ps(b + i);
     const __m512 length = _mm512_sqrt_ps(_mm512_fmadd_ps(x, x, _mm512_mul_ps(y, y)));
     sum = _mm512_add_ps(sum, length);
@@ -120,24 +117,24 @@ static void scale_waves(Call *c, int query) {
   // Not a number must stay one.
   c->numbers[query].waveUnit = total == total ? unit / SHAPE_UNIT : total;
   const __m512 inverse = _mm512_set1_ps(unit > 0 ? 1 / unit : 0);
-  for (int i = 0; i < stride; i += LANES) {
+  for (int i = 0; i < c->waveStride; i += LANES) {
     _mm512_storeu_ps(a + i, _mm512_mul_ps(_mm512_loadu_ps(a + i), inverse));
     _mm512_storeu_ps(b + i, _mm512_mul_ps(_mm512_loadu_ps(b + i), inverse));
   }
 }
 
 static void set_centre(Call *c, const float *query, const float *centre, int g) {
-  const int fast = c->waves, stride = c->set[SET_WAVE_STRIDE], slow = c->set[SET_SLOW];
+  const int fast = c->waves, slow = c->set[SET_SLOW], width = wave_width(c);
   const jint *pairs = c->set + SET_PAIRS;
-  for (int i = fast / LANES * LANES; i < stride; i++) {
-    c->inPhase[(size_t)g * stride + i] = 0;
-    c->inQuadrature[(size_t)g * stride + i] = 0;
+  float *a = c->amplitudes + (size_t)g * 2 * width;
+  float *b = a + width;
+  for (int i = 0; i < 2 * width; i += LANES) {
+    _mm512_storeu_ps(a + i, _mm512_setzero_ps());
   }
-  make_waves(query, centre, pairs, pairs + fast, fast, c->inPhase + (size_t)g * stride,
-             c->inQuadrature + (size_t)g * stride);
-  scale_waves(c, g);
-  float *waves = c->slow + (size_t)g * 2 * slow;
-  make_waves(query, centre, pairs + 2 * fast, pairs + 2 * fast + slow, slow, waves, waves + slow);
+  make_waves(query, centre, pairs, pairs + fast, fast, a, b);
+  scale_waves(c, g, a, b);
+  const jint *slowPairs = pairs + 2 * fast;
+  make_waves(query, centre, slowPairs, slowPairs + slow, slow, a + c->waveStride, b + c->waveStride);
 }
 
 // Prepares the queries of a head's group.
@@ -161,6 +158,7 @@ static void set_queries(Call *c, int head) {
       set_centre(c, query, c->centres + (size_t)head * c->headSize, g);
     }
   }
+  c->coarse = -1;
   c->heightBlocks[0] = c->heightBlocks[1] = -1;
   c->factorBlocks[0] = c->factorBlocks[1] = -1;
 }

@@ -148,6 +148,7 @@ static void score_parts(Call *c) {
   for (int part = c->from; part < c->to; part++) {
     const jint *fields = part_of(c, part);
     const jint *run = c->run + (size_t)(part - c->from) * RUN_FIELDS;
+    prefetch_first(c, fields[PART_HEAD], lists, run[RUN_RUNS]);
     if (fields[PART_HEAD] != head) {
       if (done) {
         finish_parts(c, head, done, atLimit);
@@ -173,17 +174,15 @@ static void score_parts(Call *c) {
 }
 
 static void lay_out_scratch(Call *c, float *scratch) {
-  const size_t group = (size_t)c->group, waveStride = (size_t)c->set[SET_WAVE_STRIDE];
+  const size_t group = (size_t)c->group;
   c->bytes = (int32_t *)scratch;
   scratch += group * 2 * (size_t)(c->words * c->shifts);
-  c->inPhase = scratch;
-  scratch += group * waveStride;
-  c->inQuadrature = scratch;
-  scratch += group * waveStride;
+  c->amplitudes = scratch;
+  scratch += group * 2 * (size_t)wave_width(c);
+  c->turned = scratch;
+  scratch += group * 2 * (size_t)wave_width(c);
   c->factors = (int32_t *)scratch;
-  scratch += 2 * group * waveStride;
-  c->slow = scratch;
-  scratch += group * 2 * (size_t)c->set[SET_SLOW];
+  scratch += 2 * group * (size_t)c->waveStride;
   c->heights = scratch;
   scratch += 2 * group * LANES;
   c->scores = scratch;
@@ -193,8 +192,7 @@ JNIEXPORT jboolean JNICALL Java_dev_kvfreeze_device_cpu_NativeSketchScores_score
     JNIEnv *env, jclass owner, jintArray settings, jfloatArray queries, jintArray heads, jintArray parts, jint from,
     jint to, jint firstHead, jint headCount, jintArray run, jint stride, jobjectArray bits, jobjectArray steps,
     jfloatArray centres, jfloatArray shares, jfloatArray rotation, jintArray dimensions, jfloatArray weights,
-    jfloatArray cosines, jfloatArray sines,
-    jfloatArray parabolas, jintArray shapes, jfloatArray results, jfloatArray sums, jfloatArray pageMasses,
+    jfloatArray turns, jintArray shapes, jfloatArray results, jfloatArray sums, jfloatArray pageMasses,
     jfloatArray scratch, jfloat scale, jfloat errorVariance) {
   // References first: no other call is allowed while an array is held.
   jobject bitArrays[MOST_HEADS], stepArrays[MOST_HEADS];
@@ -222,17 +220,15 @@ JNIEXPORT jboolean JNICALL Java_dev_kvfreeze_device_cpu_NativeSketchScores_score
   c.rotation = rotation ? hold(env, rotation) : 0;
   c.dimensions = hold(env, dimensions);
   c.weights = hold(env, weights);
-  c.cosines = hold(env, cosines);
-  c.sines = hold(env, sines);
-  c.parabolas = hold(env, parabolas);
+  c.turns = hold(env, turns);
   c.shapes = hold(env, shapes);
   c.results = hold(env, results);
   c.sums = hold(env, sums);
   c.pageMasses = hold(env, pageMasses);
   float *scratchHeld = hold(env, scratch);
-  complete &= c.set && c.queries && c.heads && c.parts && c.run && c.centres && c.shares && c.cosines;
+  complete &= c.set && c.queries && c.heads && c.parts && c.run && c.centres && c.shares && c.turns;
   complete &= (c.rotation || !rotation) && c.dimensions && c.weights;
-  complete &= c.sines && c.parabolas && c.shapes && c.results && c.sums && c.pageMasses && scratchHeld;
+  complete &= c.shapes && c.results && c.sums && c.pageMasses && scratchHeld;
   if (complete) {
     c.group = c.set[SET_GROUP];
     c.headSize = c.set[SET_HEAD_SIZE];
@@ -240,6 +236,8 @@ JNIEXPORT jboolean JNICALL Java_dev_kvfreeze_device_cpu_NativeSketchScores_score
     c.codes = c.set[SET_CODES];
     c.words = (c.codes * c.set[SET_PLANES] + 31) / 32;
     c.waves = c.set[SET_FAST];
+    c.waveStride = c.set[SET_WAVE_STRIDE];
+    c.slowStride = c.set[SET_SLOW_STRIDE];
     lay_out_scratch(&c, scratchHeld);
     score_parts(&c);
   }
@@ -248,9 +246,7 @@ JNIEXPORT jboolean JNICALL Java_dev_kvfreeze_device_cpu_NativeSketchScores_score
   release(env, sums, c.sums, 0);
   release(env, results, c.results, 0);
   release(env, shapes, c.shapes, JNI_ABORT);
-  release(env, parabolas, c.parabolas, JNI_ABORT);
-  release(env, sines, c.sines, JNI_ABORT);
-  release(env, cosines, c.cosines, JNI_ABORT);
+  release(env, turns, c.turns, JNI_ABORT);
   release(env, weights, c.weights, JNI_ABORT);
   release(env, dimensions, c.dimensions, JNI_ABORT);
   if (rotation) {

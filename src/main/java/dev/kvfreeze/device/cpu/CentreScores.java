@@ -11,34 +11,22 @@ import java.util.Arrays;
  * that they make in the block.
  */
 final class CentreScores {
-  private static final int BLOCK = KeySketches.BLOCK_TOKENS;
+  private static final int BLOCK = CentreWaves.BLOCK;
   private static final int RUN = KeySketches.RUN_TOKENS;
-  private static final float MIDDLE = (BLOCK - 1) / 2f;
-
-  /**
-   * Radians in half a block up to which a wave counts as a parabola: its cubic term stays below
-   * 0.3^3 / 6 = 0.0045 of the wave.
-   */
-  private static final double SLOW = 0.3;
-
+  private static final float MIDDLE = CentreWaves.MIDDLE;
   private static final int TERMS = RunPair.TERMS;
 
   /** Blocks whose parabolas fill the columns of one product. */
   private static final int TOGETHER = AttentionKernels.PRODUCT_COLUMNS / TERMS;
 
-  /** Fast waves are padded to whole registers. */
-  private static final int PADDING = 16;
-
   private final Rope rope;
+  private final CentreWaves waves;
   private final int[] fast;
   private final int[] slow;
   private final int stride;
 
   /** See {@link RunPair#shapes}. */
   private final float[] shapes;
-
-  private final int[] shapePairs;
-  private final int[] pairDimensions;
 
   /** Of the fast pairs at the runs' first positions: {@code [run][stride]}. */
   private float[] cosines = {};
@@ -53,19 +41,10 @@ final class CentreScores {
 
   CentreScores(Rope rope) {
     this.rope = rope;
-    int[] pairs = new int[rope.pairs()];
-    int fastCount = 0;
-    int end = pairs.length;
-    for (int pair = 0; pair < pairs.length; pair++) {
-      if (Math.abs(rope.inverseFrequencies()[pair]) * MIDDLE > SLOW) {
-        pairs[fastCount++] = pair;
-      } else {
-        pairs[--end] = pair;
-      }
-    }
-    this.fast = Arrays.copyOf(pairs, fastCount);
-    this.slow = Arrays.copyOfRange(pairs, fastCount, pairs.length);
-    this.stride = rounded(fast.length, PADDING);
+    this.waves = CentreWaves.of(rope);
+    this.fast = waves.fast();
+    this.slow = waves.slow();
+    this.stride = CentreWaves.padded(fast.length);
     this.shapes = new float[2 * stride * RUN];
     for (int t = 0; t < RUN; t++) {
       for (int i = 0; i < fast.length; i++) {
@@ -74,48 +53,6 @@ final class CentreScores {
         shapes[(stride + i) * RUN + t] = (float) Math.sin(angle);
       }
     }
-    this.shapePairs = shapePairs();
-    this.pairDimensions = pairDimensions();
-  }
-
-  private int[] shapePairs() {
-    int[] pairs = new int[fast.length * BLOCK];
-    for (int i = 0; i < fast.length; i++) {
-      for (int t = 0; t < BLOCK; t++) {
-        double angle = rope.angle(fast[i], t);
-        int cosine = (int) Math.round(Math.cos(angle) * Tables.SHAPE_UNIT);
-        int sine = (int) Math.round(Math.sin(angle) * Tables.SHAPE_UNIT);
-        pairs[i * BLOCK + t] = sine << 16 | cosine & 0xffff;
-      }
-    }
-    return pairs;
-  }
-
-  private int[] pairDimensions() {
-    int[] dimensions = new int[2 * (fast.length + slow.length)];
-    int at = 0;
-    for (int[] pairs : new int[][] {fast, slow}) {
-      for (int i = 0; i < pairs.length; i++) {
-        dimensions[at + i] = rope.first(pairs[i]);
-        dimensions[at + pairs.length + i] = rope.second(pairs[i]);
-      }
-      at += 2 * pairs.length;
-    }
-    return dimensions;
-  }
-
-  /** The tables as they are until {@link #ensure} makes them longer. */
-  Tables tables() {
-    return new Tables(
-        fast.length,
-        stride,
-        slow.length,
-        columns,
-        pairDimensions,
-        cosines,
-        sines,
-        parabolas,
-        shapePairs);
   }
 
   boolean isOf(Rope other) {
@@ -141,24 +78,10 @@ final class CentreScores {
       }
     }
     for (int block = 0; block < blocks; block++) {
-      fillParabolas(block);
-    }
-  }
-
-  private void fillParabolas(int block) {
-    for (int i = 0; i < slow.length; i++) {
-      double frequency = rope.inverseFrequencies()[slow[i]];
-      double angle = (block * (double) BLOCK + MIDDLE) * frequency;
-      double cosine = Math.cos(angle);
-      double sine = Math.sin(angle);
-      int ofCosine = i * columns + block * TERMS;
-      parabolas[ofCosine] = (float) cosine;
-      parabolas[ofCosine + 1] = (float) (-frequency * sine);
-      parabolas[ofCosine + 2] = (float) (-frequency * frequency / 2 * cosine);
-      int ofSine = (slow.length + i) * columns + block * TERMS;
-      parabolas[ofSine] = (float) sine;
-      parabolas[ofSine + 1] = (float) (frequency * cosine);
-      parabolas[ofSine + 2] = (float) (-frequency * frequency / 2 * sine);
+      for (int i = 0; i < slow.length; i++) {
+        int at = i * columns + block * TERMS;
+        waves.parabola(i, block, parabolas, at, at + slow.length * columns);
+      }
     }
   }
 
@@ -252,38 +175,6 @@ final class CentreScores {
             (g * 2 + place) * 2 * stride);
       }
     }
-  }
-
-  /**
-   * What the native kernels read.
-   *
-   * @param fast waves that turn noticeably within a block
-   * @param stride from one run's fast waves to the next's
-   * @param slow the other waves
-   * @param columns from one slow wave's parabolas to the next's
-   * @param pairs first dimensions of the fast waves, their second ones, then those of the slow ones
-   * @param cosines of the fast waves at the runs' first positions: {@code [run][stride]}
-   * @param sines as {@code cosines}
-   * @param parabolas {@code [cosine and sine of each slow wave][columns]}
-   * @param shapes of fast waves from a block's beginning: {@code [fast][BLOCK]}, times {@link
-   *     #SHAPE_UNIT}, the cosine in the low half of a word and the sine in the high one
-   */
-  record Tables(
-      int fast,
-      int stride,
-      int slow,
-      int columns,
-      int[] pairs,
-      float[] cosines,
-      float[] sines,
-      float[] parabolas,
-      int[] shapes) {
-    static final int SHAPE_UNIT = 1 << 14;
-
-    private static final float[] EMPTY = {};
-
-    /** For centres that do not turn. */
-    static final Tables NONE = new Tables(0, 0, 0, 0, new int[0], EMPTY, EMPTY, EMPTY, new int[0]);
   }
 
   /** What one thread works in. */

@@ -3,6 +3,8 @@ package dev.kvfreeze.device.cpu;
 import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.SketchSegment;
 import dev.kvfreeze.model.AttentionShape;
+import dev.kvfreeze.model.Rope;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
@@ -19,9 +21,13 @@ final class NativeSketchScores {
   private static final int MOST_HEAD_SIZE = 256;
   private static final int MOST_GROUP = 16;
 
+  /** Most parts of a call. */
+  private static final int MOST_PARTS = 8;
+
   /** Most heads of a call, see sketch_call.h. */
   private static final int MOST_HEADS = 64;
 
+  private static final int MOST_ROPES = 8;
   private static final int RUN = KeySketches.RUN_TOKENS;
   private static final int LANES = 16;
 
@@ -32,6 +38,7 @@ final class NativeSketchScores {
   private final NativeLevel level;
   private final Worker[] workers;
 
+  private final List<CentreTables> centres = new ArrayList<>();
   private final SketchPlan plan = new SketchPlan();
   private float[] results = {};
   private float[] sums = {};
@@ -72,31 +79,59 @@ final class NativeSketchScores {
     return true;
   }
 
-  /**
-   * Scores.
-   *
-   * @param centre of the sketches' rope, reaching all their tokens; null without a rope
-   */
-  void score(
-      CpuActivations queries,
-      AttentionShape shape,
-      List<SketchSegment> segments,
-      CentreScores centre) {
+  /** Scores sketches that it {@link #knows}. */
+  void score(CpuActivations queries, AttentionShape shape, List<SketchSegment> segments) {
     plan.make(queries, shape, segments);
     int partCount = plan.partCount();
     int group = shape.groupSize();
     results = grown(results, partCount * 2 * group);
     sums = grown(sums, plan.sumCount());
     pageMasses = grown(pageMasses, plan.pageCount());
-    CentreScores.Tables tables = centre == null ? CentreScores.Tables.NONE : centre.tables();
     KeySketches kind = segments.get(0).heads()[0];
-    Call call = new Call(queries.values(), shape, kind, tables);
-    int ranges = 2 * pool.threads();
+    Call call = new Call(queries.values(), shape, kind, centre(segments));
     pool.parallelFor(
         partCount,
-        Math.max(1, (partCount + ranges - 1) / ranges),
+        partsOfCall(partCount),
         (worker, from, to) -> workers[worker].score(call, from, to));
     plan.copyMasses(pageMasses);
+  }
+
+  /** As many calls for each thread, so that a decode step of one document is one a thread. */
+  private int partsOfCall(int partCount) {
+    int rounds = Math.max(1, dividedUp(partCount, pool.threads() * MOST_PARTS));
+    return Math.max(1, dividedUp(partCount, pool.threads() * rounds));
+  }
+
+  private static int dividedUp(int count, int by) {
+    return (count + by - 1) / by;
+  }
+
+  /** Tables of the sketches' rope that reach all their tokens. */
+  private CentreTables centre(List<SketchSegment> segments) {
+    KeySketches kind = segments.get(0).heads()[0];
+    if (kind.rope() == null) {
+      return CentreTables.NONE;
+    }
+    CentreTables tables = tables(kind.rope());
+    for (SketchSegment segment : segments) {
+      for (KeySketches head : segment.heads()) {
+        tables.ensure(head.pages * head.pageTokens());
+      }
+    }
+    return tables;
+  }
+
+  private CentreTables tables(Rope rope) {
+    for (CentreTables tables : centres) {
+      if (tables.isOf(rope)) {
+        return tables;
+      }
+    }
+    if (centres.size() == MOST_ROPES) {
+      centres.remove(0);
+    }
+    centres.add(new CentreTables(rope));
+    return centres.get(centres.size() - 1);
   }
 
   private static float[] grown(float[] array, int size) {
@@ -108,13 +143,13 @@ final class NativeSketchScores {
     final float[] queries;
     final AttentionShape shape;
     final KeySketches kind;
-    final CentreScores.Tables tables;
+    final CentreTables tables;
     final int[] settings;
 
     /** Of turned keys, or null. */
     final float[] rotation;
 
-    Call(float[] queries, AttentionShape shape, KeySketches kind, CentreScores.Tables tables) {
+    Call(float[] queries, AttentionShape shape, KeySketches kind, CentreTables tables) {
       this.queries = queries;
       this.shape = shape;
       this.kind = kind;
@@ -131,7 +166,7 @@ final class NativeSketchScores {
         tables.fast(),
         tables.stride(),
         tables.slow(),
-        tables.columns()
+        tables.slowStride()
       };
       settings = Arrays.copyOf(numbers, numbers.length + tables.pairs().length);
       System.arraycopy(tables.pairs(), 0, settings, numbers.length, tables.pairs().length);
@@ -140,7 +175,7 @@ final class NativeSketchScores {
     /** Numbers of scratch for rows of {@code stride} scores, as the kernel lays them out. */
     int scratch(int stride) {
       int bytes = 2 * kind.words() * (8 / kind.planes());
-      int waves = 4 * tables.stride() + 2 * tables.slow() + 2 * LANES;
+      int waves = 6 * tables.stride() + 4 * tables.slowStride() + 2 * LANES;
       return shape.groupSize() * (bytes + waves + stride);
     }
   }
@@ -185,9 +220,7 @@ final class NativeSketchScores {
                 call.rotation,
                 plan.dimensions(),
                 plan.weights(),
-                call.tables.cosines(),
-                call.tables.sines(),
-                call.tables.parabolas(),
+                call.tables.turns(),
                 call.tables.shapes(),
                 results,
                 sums,
@@ -264,6 +297,7 @@ final class NativeSketchScores {
    * @param stride from one query's scores to the next's
    * @param results maxima and sums of weights by part and query
    * @param sums by part, query and page
+   * @param turns see {@link CentreTables#turns}
    * @param pageMasses by page of the plan
    * @return whether Java handed out the arrays
    */
@@ -285,9 +319,7 @@ final class NativeSketchScores {
       float[] rotation,
       int[] dimensions,
       float[] weights,
-      float[] cosines,
-      float[] sines,
-      float[] parabolas,
+      float[] turns,
       int[] shapes,
       float[] results,
       float[] sums,

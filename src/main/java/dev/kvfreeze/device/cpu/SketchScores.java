@@ -45,12 +45,11 @@ final class SketchScores {
   }
 
   void score(CpuActivations queries, AttentionShape shape, List<SketchSegment> segments) {
-    ensureCentres(segments);
     if (natively.knows(shape, segments)) {
-      Rope rope = segments.get(0).heads()[0].rope();
-      natively.score(queries, shape, segments, rope == null ? null : centreScores(rope));
+      natively.score(queries, shape, segments);
       return;
     }
+    ensureCentres(segments);
     int group = shape.groupSize();
     plan(queries, shape, segments);
     maxima = grown(maxima, count * group);
