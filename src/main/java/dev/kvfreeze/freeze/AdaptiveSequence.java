@@ -19,8 +19,6 @@ final class AdaptiveSequence implements SequencePolicy {
   /** Most of the attention that pages not looked at are taken to get. */
   private static final float MOST_UNASKED = 0.5f;
 
-  private static final int ALL = -1;
-
   /** Share of a page's importance that outlasts a chunk of a prompt. */
   private static final float CHUNK_CARRY = 0.5f;
 
@@ -31,7 +29,7 @@ final class AdaptiveSequence implements SequencePolicy {
   private final boolean exactPrefill;
   private final float thawFactor;
   private final float readAhead;
-  private final Head[] heads;
+  private final AdaptiveHead[] heads;
   private final MassHistogram importances = new MassHistogram();
   private final BestPages wanted = new BestPages(RECALLS_PER_STEP);
   private float[] sorted = {};
@@ -53,9 +51,9 @@ final class AdaptiveSequence implements SequencePolicy {
     this.exactPrefill = options.adaptive().prefill() == PrefillMode.EXACT;
     this.thawFactor = 1 + (float) options.adaptive().margin();
     this.readAhead = (float) options.adaptive().readAhead();
-    this.heads = new Head[shape.heads()];
+    this.heads = new AdaptiveHead[shape.heads()];
     for (int i = 0; i < heads.length; i++) {
-      heads[i] = new Head();
+      heads[i] = new AdaptiveHead();
     }
   }
 
@@ -116,28 +114,23 @@ final class AdaptiveSequence implements SequencePolicy {
     return (step + layer) % options.adaptive().recallInterval() == 0;
   }
 
+  private boolean asksSome() {
+    return options.adaptive().lookSpacing() > 0;
+  }
+
   @Override
   public void ask(int index, StepKind kind, HeadView view, PageQuestions questions) {
-    Head head = heads[index];
+    AdaptiveHead head = heads[index];
     int pages = view.pageCount();
     head.ensure(pages);
-    if (kind != StepKind.DECODE || options.adaptive().lookSpacing() == 0) {
+    if (kind != StepKind.DECODE || !asksSome()) {
       questions.askAll();
-      head.dueCount = ALL;
+      head.askAll();
       return;
     }
-    float unasked = 0;
-    int due = 0;
-    for (int page = 0; page < pages; page++) {
-      if (head.nextLook[page] <= step) {
-        head.due[due++] = page;
-      } else {
-        unasked += head.importance[page];
-      }
-    }
-    head.dueCount = due;
-    questions.askNone(Math.min(MOST_UNASKED, unasked));
-    for (int i = 0; i < due; i++) {
+    head.listDue(step, pages);
+    questions.askNone(Math.min(MOST_UNASKED, head.unasked));
+    for (int i = 0; i < head.dueCount; i++) {
       questions.ask(head.due[i]);
     }
   }
@@ -159,14 +152,14 @@ final class AdaptiveSequence implements SequencePolicy {
 
   @Override
   public void recall(int index, HeadView view, PageMover mover) {
-    Head head = heads[index];
+    AdaptiveHead head = heads[index];
     FreezablePages range = FreezablePages.of(view, options);
     head.ensure(view.pageCount());
     float bar = Math.max(level, head.cover) * thawFactor;
     wanted.clear();
-    int count = head.dueCount == ALL ? view.pageCount() : head.dueCount;
+    int count = head.dueCount == AdaptiveHead.ALL ? view.pageCount() : head.dueCount;
     for (int i = 0; i < count; i++) {
-      int page = head.dueCount == ALL ? i : head.due[i];
+      int page = head.dueCount == AdaptiveHead.ALL ? i : head.due[i];
       if (page < range.first() || page >= range.end() || view.active(page)) {
         continue;
       }
@@ -178,8 +171,7 @@ final class AdaptiveSequence implements SequencePolicy {
               : carry * importance + (1 - carry) * estimate;
       head.importance[page] = importance;
       head.nextLook[page] = step + stepsToNextLook(page, head.nextLook[page] == 0, importance, bar);
-      boolean held = head.heldUntil[page] > step;
-      if (importance > (held ? BREAKS_HOLD * bar : bar)) {
+      if (importance > bar && (importance > BREAKS_HOLD * bar || head.heldUntil[page] <= step)) {
         wanted.offer(page, importance);
       }
     }
@@ -196,7 +188,7 @@ final class AdaptiveSequence implements SequencePolicy {
 
   /** Freezes the least important page of a head, if it is clearly less than the one to come. */
   private boolean makeRoom(
-      Head head, FreezablePages range, float importance, HeadView view, PageMover mover) {
+      AdaptiveHead head, FreezablePages range, float importance, HeadView view, PageMover mover) {
     int least = -1;
     // Pages of the present chunk are not judged before they were seen.
     for (int page = range.first(); page < Math.min(range.end(), head.known); page++) {
@@ -216,7 +208,7 @@ final class AdaptiveSequence implements SequencePolicy {
     if (reads(kind)) {
       return;
     }
-    Head head = heads[index];
+    AdaptiveHead head = heads[index];
     head.ensure(view.pageCount());
     FreezablePages range = FreezablePages.of(view, options);
     if (chooses(kind)) {
@@ -231,7 +223,7 @@ final class AdaptiveSequence implements SequencePolicy {
   }
 
   /** The last tokens of a prompt, or a full reset, saw all pages. */
-  private void choose(Head head, FreezablePages range, HeadView view) {
+  private void choose(AdaptiveHead head, FreezablePages range, HeadView view) {
     float[] importance = head.importance;
     for (int page = 0; page < view.pageCount(); page++) {
       // A full reset asks with one token; what was known before counts as much.
@@ -247,7 +239,7 @@ final class AdaptiveSequence implements SequencePolicy {
     }
   }
 
-  private void follow(Head head, FreezablePages range, HeadView view, float carried) {
+  private void follow(AdaptiveHead head, FreezablePages range, HeadView view, float carried) {
     float bar = Math.max(level, head.cover) * thawFactor;
     for (int i = 0; i < view.listedCount(); i++) {
       int page = view.listedPage(i);
@@ -263,7 +255,7 @@ final class AdaptiveSequence implements SequencePolicy {
   }
 
   /** A frozen page behind an important one is looked at in the next step, and thawed. */
-  private void lend(Head head, FreezablePages range, HeadView view, int page, float lent) {
+  private void lend(AdaptiveHead head, FreezablePages range, HeadView view, int page, float lent) {
     if (page < range.end() && !view.active(page) && lent > head.importance[page]) {
       head.importance[page] = lent;
       head.nextLook[page] = step;
@@ -280,7 +272,7 @@ final class AdaptiveSequence implements SequencePolicy {
   }
 
   /** The importance below which a head's pages together get no more than may be left out. */
-  private float cover(Head head, FreezablePages range) {
+  private float cover(AdaptiveHead head, FreezablePages range) {
     double spare = 1 - options.adaptive().keepMass();
     int count = range.end() - range.first();
     if (spare == 0 || count <= 0) {
@@ -321,7 +313,7 @@ final class AdaptiveSequence implements SequencePolicy {
     if (reads(kind)) {
       return;
     }
-    Head head = heads[index];
+    AdaptiveHead head = heads[index];
     FreezablePages range = FreezablePages.of(view, options);
     float bar = Math.max(level, head.cover);
     if (chooses(kind)) {
@@ -341,6 +333,11 @@ final class AdaptiveSequence implements SequencePolicy {
         freeze(head, page, view, mover);
       }
     }
+    if (asksSome() && wantsEstimates(view.layer(), StepKind.DECODE)) {
+      // Now, while the head's numbers are in the caches: until its turn in the next step the
+      // weights push them out.
+      head.listDue(step, view.pageCount());
+    }
   }
 
   private static void thaw(int from, int to, PageMover mover) {
@@ -349,7 +346,7 @@ final class AdaptiveSequence implements SequencePolicy {
     }
   }
 
-  private void freeze(Head head, int page, HeadView view, PageMover mover) {
+  private void freeze(AdaptiveHead head, int page, HeadView view, PageMover mover) {
     mover.freeze(page);
     if (!view.active(page)) {
       int detections = ++head.detections[page];
@@ -361,9 +358,10 @@ final class AdaptiveSequence implements SequencePolicy {
 
   @Override
   public void recover(int index, RecoveryLevel level, HeadView view, PageMover mover) {
-    Head head = heads[index];
+    AdaptiveHead head = heads[index];
     FreezablePages range = FreezablePages.of(view, options);
     head.ensure(view.pageCount());
+    head.forgetDue();
     long budget = budgetPages(view.length());
     for (int page = range.first(); page < range.end(); page++) {
       head.heldUntil[page] = 0;
@@ -381,48 +379,14 @@ final class AdaptiveSequence implements SequencePolicy {
 
   @Override
   public void truncate(int pageCount) {
-    for (Head head : heads) {
+    for (AdaptiveHead head : heads) {
       head.known = Math.min(head.known, pageCount);
+      head.forgetDue();
       if (pageCount < head.importance.length) {
         Arrays.fill(head.importance, pageCount, head.importance.length, 0);
         Arrays.fill(head.detections, pageCount, head.detections.length, 0);
         Arrays.fill(head.heldUntil, pageCount, head.heldUntil.length, 0);
         Arrays.fill(head.nextLook, pageCount, head.nextLook.length, 0);
-      }
-    }
-  }
-
-  /** By page of one head. */
-  private static final class Head {
-    float[] importance = new float[16];
-    int[] detections = new int[16];
-    int[] heldUntil = new int[16];
-    int[] frozenAt = new int[16];
-
-    /** Step from which on a page is to be scored again; past for active pages. */
-    int[] nextLook = new int[16];
-
-    /** Pages scored in this step, in order. */
-    int[] due = new int[16];
-
-    /** Number of them, or {@link #ALL}. */
-    int dueCount = ALL;
-
-    /** Pages that were observed at least once. */
-    int known;
-
-    /** Importance below which pages are not needed to keep the wanted mass. */
-    float cover;
-
-    void ensure(int pages) {
-      if (importance.length < pages) {
-        int size = Math.max(pages, 2 * importance.length);
-        importance = Arrays.copyOf(importance, size);
-        detections = Arrays.copyOf(detections, size);
-        heldUntil = Arrays.copyOf(heldUntil, size);
-        frozenAt = Arrays.copyOf(frozenAt, size);
-        nextLook = Arrays.copyOf(nextLook, size);
-        due = new int[size];
       }
     }
   }
