@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Compiles the native CPU kernels into the shared library that the jar carries; needs Linux on x86-64 and a JDK.
+"""Compiles the native CPU kernels into the shared libraries that the jar carries; needs Linux on x86-64 and a JDK.
 
-compile.py          writes src/main/resources/dev/kvfreeze/device/cpu/native/linux-x86_64/libkvfreeze-cpu.so
+compile.py          writes the libraries to src/main/resources/dev/kvfreeze/device/cpu/native/linux-x86_64
 compile.py --check  compiles again and compares with what is committed
 compile.py --output FOLDER  writes it elsewhere
 
@@ -23,15 +23,20 @@ import venv
 SOURCES = pathlib.Path(__file__).resolve().parent
 REQUIREMENTS = SOURCES / "requirements.txt"
 ENVIRONMENT = SOURCES.parents[2] / ".venv-native"
-LIBRARY = "libkvfreeze-cpu.so"
 OUTPUT = SOURCES.parent / "resources" / "dev" / "kvfreeze" / "device" / "cpu" / "native" / "linux-x86_64"
 COMMON = ["-std=gnu17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-sanitize=all", "-ffp-contract=off", "-g0"]
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter"]
 # An old C library, so that the library loads on old systems too.
 TARGET = ["-target", "x86_64-linux-gnu.2.17"]
-# By the end of a source's name: what its code may use. Java calls it only where the processor has it.
+# The libraries, by the processors they are for: what a source may use, by the end of its name, the first that fits. A
+# source that ends in another library's way is not part of this one.
 AVX512 = "x86_64_v4+avx512vnni+avx512vbmi+avx512vbmi2+avx512bitalg+avx512vpopcntdq"
-PROCESSORS = {"_avx512": AVX512, "_amx": AVX512 + "+avx512bf16+amx_tile+amx_bf16+amx_int8", "": "x86_64"}
+AMX = AVX512 + "+avx512bf16+amx_tile+amx_bf16+amx_int8"
+PROCESSORS = {
+    "processor": {"_plain": "x86_64", "": None},
+    "avx2": {"_plain": None, "_avx2": "x86_64_v3", "_avx512": None, "_amx": None, "": "x86_64_v3"},
+    "avx512": {"_plain": None, "_avx2": None, "_avx512": AVX512, "_amx": AMX, "": AVX512},
+}
 
 
 class CompileError(Exception):
@@ -71,8 +76,13 @@ def java_headers() -> pathlib.Path:
     raise CompileError("no JDK with include/jni.h: set JAVA_HOME to one")
 
 
-def processor_of(source: pathlib.Path) -> str:
-    return next(cpu for ending, cpu in PROCESSORS.items() if source.stem.endswith(ending))
+def library_of(level: str) -> str:
+    return f"libkvfreeze-cpu-{level}.so"
+
+
+def processor_of(source: pathlib.Path, level: str) -> str | None:
+    """What the source may use in the level's library; None where it is no part of it."""
+    return next(cpu for ending, cpu in PROCESSORS[level].items() if source.stem.endswith(ending))
 
 
 def run(command: list[str]) -> None:
@@ -81,30 +91,37 @@ def run(command: list[str]) -> None:
         raise CompileError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
 
 
-def build(folder: pathlib.Path) -> pathlib.Path:
-    """Compiles every source and links the library in the folder."""
+def build(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Compiles every source for each library and links them in the folder."""
     zig = [sys.executable, "-m", "ziglang", "cc", *TARGET]
     headers = java_headers()
     includes = [f"-I{headers}", f"-I{headers / 'linux'}", f"-I{SOURCES}"]
     sources = sorted(SOURCES.glob("*.c"))
-    objects = [folder / f"{source.stem}.o" for source in sources]
+    parts = {level: [source for source in sources if processor_of(source, level)] for level in PROCESSORS}
 
-    def compile_one(source: pathlib.Path, target: pathlib.Path) -> None:
+    def object_of(source: pathlib.Path, level: str) -> pathlib.Path:
+        return folder / f"{source.stem}-{level}.o"
+
+    def compile_one(source: pathlib.Path, level: str) -> None:
         run(
-            [*zig, f"-mcpu={processor_of(source)}", *COMMON, *WARNINGS, *includes]
-            + [f"-ffile-prefix-map={SOURCES}=.", "-c", str(source), "-o", str(target)]
+            [*zig, f"-mcpu={processor_of(source, level)}", *COMMON, *WARNINGS, *includes]
+            + [f"-ffile-prefix-map={SOURCES}=.", "-c", str(source), "-o", str(object_of(source, level))]
         )
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
-        list(pool.map(compile_one, sources, objects))
-    library = folder / LIBRARY
-    link = ["-shared", "-s", "-Wl,--build-id=none", f"-Wl,-soname,{LIBRARY}", "-Wl,-z,noexecstack"]
-    run([*zig, "-mcpu=x86_64", *link, *map(str, objects), "-o", str(library)])
+        list(pool.map(lambda one: compile_one(*one), [(s, level) for level in parts for s in parts[level]]))
+    return [link(zig, level, [object_of(s, level) for s in parts[level]], folder) for level in parts]
+
+
+def link(zig: list[str], level: str, objects: list[pathlib.Path], folder: pathlib.Path) -> pathlib.Path:
+    library = folder / library_of(level)
+    options = ["-shared", "-s", "-Wl,--build-id=none", f"-Wl,-soname,{library.name}", "-Wl,-z,noexecstack"]
+    run([*zig, "-mcpu=x86_64", *options, *map(str, objects), "-o", str(library)])
     return library
 
 
 def check(built: pathlib.Path) -> None:
-    committed = OUTPUT / LIBRARY
+    committed = OUTPUT / built.name
     if not committed.is_file():
         raise CompileError(f"{committed} is missing: run {SOURCES.name}/compile.py")
     if committed.read_bytes() != built.read_bytes():
@@ -115,17 +132,17 @@ def check(built: pathlib.Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="compare with what is committed")
-    parser.add_argument("--output", type=pathlib.Path, default=OUTPUT, help="folder of the library")
+    parser.add_argument("--output", type=pathlib.Path, default=OUTPUT, help="folder of the libraries")
     arguments = parser.parse_args()
     enter_environment()
     with tempfile.TemporaryDirectory() as folder:
-        built = build(pathlib.Path(folder))
-        if arguments.check:
-            check(built)
-            return
-        arguments.output.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(built, arguments.output / LIBRARY)
-        print(f"{arguments.output / LIBRARY}: {built.stat().st_size:,} bytes")
+        for built in build(pathlib.Path(folder)):
+            if arguments.check:
+                check(built)
+                continue
+            arguments.output.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(built, arguments.output / built.name)
+            print(f"{arguments.output / built.name}: {built.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

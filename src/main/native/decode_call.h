@@ -6,7 +6,7 @@
 #include <jni.h>
 #include <stdint.h>
 
-#include "softmax_avx512.h"
+#include "softmax.h"
 
 // As in NativeDecodeAttention.java.
 enum { HEAD_FIRST_PART, HEAD_PARTS, HEAD_QUERIES_AT, HEAD_OUT_AT, HEAD_REMAINING, HEAD_FIELDS };

@@ -35,11 +35,6 @@ static void interleave_values(const Tile *tile, const uint32_t *const *rows, int
   }
 }
 
-// The page of a block's column, counted in the call; beyond the last one for columns after it.
-static int page_of(const Call *call, int block, int column) {
-  return (block * BLOCK + column) / call->page_tokens - call->first_block * BLOCK / call->page_tokens;
-}
-
 // Fills the working memory with a block. Keys that are not there stay what they were: their scores are masked.
 static void load_block(const Tile *tile, uint32_t *const *slabs, int block, int with_values) {
   const Call *call = tile->call;

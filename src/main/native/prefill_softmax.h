@@ -15,8 +15,8 @@ static inline __mmask16 visible(const Tile *tile, int vector, int first, int las
 static Span span_of(const Tile *tile, int row_tile) {
   const int first_row = row_tile * LANES;
   const int last_row = first_row + LANES - 1 < tile->rows ? first_row + LANES - 1 : tile->rows - 1;
-  const int low = position_of(tile, first_row), high = position_of(tile, last_row);
-  const int window_low = window_start(tile, low), window_high = window_start(tile, high);
+  const int low = position_of(tile->call, first_row), high = position_of(tile->call, last_row);
+  const int window_low = window_start(tile->call, low), window_high = window_start(tile->call, high);
   Span span = {STEPS, 0, 0};
   for (int step = 0; step < STEPS; step++) {
     const int v = 2 * step;
@@ -66,8 +66,8 @@ static __attribute__((noinline)) float rescale(const Tile *tile, int row, float 
 static inline __attribute__((always_inline)) void soften_row(
     const Tile *tile, int row, const float *scores, uint32_t *weights, int from, int to, int masked) {
   const float *in = scores + row % LANES * LANES;
-  const int position = position_of(tile, row);
-  const int first = window_start(tile, position);
+  const int position = position_of(tile->call, row);
+  const int first = window_start(tile->call, position);
   __m512 s[COLUMN_TILES];
   __m512 largest = _mm512_set1_ps(-__builtin_inff());
   for (int v = 2 * from; v < 2 * to; v++) {
@@ -107,8 +107,8 @@ static void add_row_mass(const Tile *tile, int row, Span span, const float *scor
   const float total = sums_of(tile, row)[(tile->value_tiles - 1) * TILE];
   const __m512 factor = _mm512_set1_ps(total == 0 ? 0 : 1 / total);
   const __m512 exponent = _mm512_set1_ps(exponent_of(tile->maxima[row]));
-  const int position = position_of(tile, row);
-  const int first = window_start(tile, position);
+  const int position = position_of(tile->call, row);
+  const int first = window_start(tile->call, position);
   scores += row % LANES * LANES;
   for (int v = 2 * span.from; v < 2 * span.to; v++) {
     const __m512 score = _mm512_load_ps(scores + v * TILE);

@@ -8,31 +8,19 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "prefill_call.h"
+
 enum {
   LANES = 16,       // floats of a register; rows, and 32-bit columns, of a matrix tile
   TILE = 256,       // 32-bit words of a matrix tile
   TILE_BYTES = 1024,
   PARTS = 2,        // of a query
-  BLOCK = 128,      // columns of a block, as in NativePrefillAttention.java
   STEP = 32,        // columns of one product with the values: pairs of tokens fill a tile
   STEPS = BLOCK / STEP,
   COLUMN_TILES = BLOCK / LANES,
   GROUP = 4,        // column tiles scored, or value tiles summed, together: so many sums hide a product's latency
   GROUP_STEPS = GROUP * LANES / STEP,
-  MAX_SLABS = 128,  // of a call, as in NativePrefillAttention.java
-  ABSENT = INT32_MAX
 };
-
-// As NativePrefillAttention.java lays them out: a page, and what a call is about.
-typedef struct {
-  int32_t slab, offset, first_position, tokens;
-} Page;
-
-typedef struct {
-  int32_t head_size, group, rows, first_position, window;
-  int32_t page_tokens, page_count, first_block, blocks;
-  Page pages[];  // from the one that holds the first column of the first block on
-} Call;
 
 // A call's tile: its state, kept in the worker's scratch between calls, and its working memory there.
 typedef struct {
@@ -55,12 +43,6 @@ typedef struct {
   int from, to, masked;
 } Span;
 
-static uint8_t *take(uint8_t **at, size_t bytes) {
-  uint8_t *taken = *at;
-  *at += (bytes + 63) / 64 * 64;
-  return taken;
-}
-
 // Lays a tile out from an aligned address; returns where the state that is kept between calls ends, and the rest.
 static void lay_out(Tile *tile, uint8_t *base, uint8_t **state_end, uint8_t **end) {
   uint8_t *at = base;
@@ -80,31 +62,6 @@ static void lay_out(Tile *tile, uint8_t *base, uint8_t **state_end, uint8_t **en
   }
   tile->positions = (int32_t *)take(&at, BLOCK * sizeof(int32_t));
   *end = at;
-}
-
-// Arrays of the heap begin anywhere modulo 64 bytes, and the collector may have moved the scratch since the last call:
-// its first word says how far from it the state lies.
-static Tile open_tile(const Call *call, float *scratch, int fresh) {
-  Tile tile = {.call = call, .head_size = call->head_size, .rows = call->rows};
-  int32_t *last_shift = (int32_t *)scratch;
-  uint8_t *base = (uint8_t *)(((uintptr_t)scratch + sizeof(int32_t) + 63) & ~(uintptr_t)63);
-  const int32_t shift = (int32_t)(base - (uint8_t *)scratch);
-  uint8_t *state_end, *end;
-  lay_out(&tile, base, &state_end, &end);
-  if (!fresh && *last_shift != shift) {
-    memmove(base, (uint8_t *)scratch + *last_shift, state_end - base);
-  }
-  *last_shift = shift;
-  return tile;
-}
-
-static int position_of(const Tile *tile, int row) {
-  return tile->call->first_position + row / tile->call->group;
-}
-
-static int window_start(const Tile *tile, int position) {
-  const int start = position - tile->call->window + 1;
-  return tile->call->window <= 0 || start < 0 ? 0 : start;
 }
 
 static __m512i widened(__m256bh x) {

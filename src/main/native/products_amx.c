@@ -6,7 +6,7 @@
 
 #include "held_arrays.h"
 #include "tiles_amx.h"
-#include "weights_avx512.h"
+#include "weight_scales.h"
 
 enum {
   // Words (of two bfloat16) of 16 rows of activations in one block of 32 columns, and of 16 weight rows in one.

@@ -6,7 +6,7 @@
 #include <jni.h>
 #include <stdint.h>
 
-#include "softmax_avx512.h"
+#include "softmax.h"
 
 // As in NativeSketchScores.java.
 enum { HEAD_FIRST_PART, HEAD_PARTS, HEAD_QUERIES_AT, HEAD_PAGES_AT, HEAD_TURNS, HEAD_REMAINING, HEAD_FIELDS };
@@ -90,6 +90,8 @@ typedef struct {
   // Of the two places of heights, the first of the four blocks they are of; of those of factors, the block.
   int heightBlocks[2];
   int factorBlocks[2];
+  // Where in 64 codes the bytes lie that come out of their words together.
+  uint8_t order[64];
 } Call;
 
 INLINE const jint *part_of(const Call *c, int part) {

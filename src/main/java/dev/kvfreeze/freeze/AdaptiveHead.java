@@ -57,7 +57,7 @@ final class AdaptiveHead {
   /** All pages are asked for. */
   void askAll() {
     dueCount = ALL;
-    dueStep = -1;
+    forgetDue();
   }
 
   /** When pages have become due by other means. */

@@ -19,7 +19,6 @@ final class CentreScores {
   /** Blocks whose parabolas fill the columns of one product. */
   private static final int TOGETHER = AttentionKernels.PRODUCT_COLUMNS / TERMS;
 
-  private final Rope rope;
   private final CentreWaves waves;
   private final int[] fast;
   private final int[] slow;
@@ -40,7 +39,6 @@ final class CentreScores {
   private int blocks;
 
   CentreScores(Rope rope) {
-    this.rope = rope;
     this.waves = CentreWaves.of(rope);
     this.fast = waves.fast();
     this.slow = waves.slow();
@@ -53,10 +51,6 @@ final class CentreScores {
         shapes[(stride + i) * RUN + t] = (float) Math.sin(angle);
       }
     }
-  }
-
-  boolean isOf(Rope other) {
-    return rope == other;
   }
 
   /** Makes the tables reach so many tokens. */
@@ -72,7 +66,7 @@ final class CentreScores {
     parabolas = new float[2 * slow.length * columns + AttentionKernels.SLACK];
     for (int run = 0; run < blocks * (BLOCK / RUN); run++) {
       for (int i = 0; i < fast.length; i++) {
-        double angle = rope.angle(fast[i], run * RUN);
+        double angle = waves.rope().angle(fast[i], run * RUN);
         cosines[run * stride + i] = (float) Math.cos(angle);
         sines[run * stride + i] = (float) Math.sin(angle);
       }
@@ -121,14 +115,14 @@ final class CentreScores {
     }
 
     private float inPhase(float[] query, int at, float[] centre, int pair) {
-      int first = rope.first(pair);
-      int second = rope.second(pair);
+      int first = waves.rope().first(pair);
+      int second = waves.rope().second(pair);
       return query[at + first] * centre[first] + query[at + second] * centre[second];
     }
 
     private float inQuadrature(float[] query, int at, float[] centre, int pair) {
-      int first = rope.first(pair);
-      int second = rope.second(pair);
+      int first = waves.rope().first(pair);
+      int second = waves.rope().second(pair);
       return query[at + second] * centre[first] - query[at + first] * centre[second];
     }
 

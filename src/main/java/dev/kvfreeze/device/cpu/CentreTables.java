@@ -21,7 +21,7 @@ final class CentreTables {
   private static final int COARSE_TOKENS = FINE_BLOCKS * BLOCK;
 
   /** For centres that do not turn. */
-  static final CentreTables NONE = new CentreTables();
+  static final CentreTables NONE = new CentreTables(CentreWaves.NONE);
 
   private final CentreWaves waves;
   private final int stride;
@@ -32,7 +32,11 @@ final class CentreTables {
   private int coarse;
 
   CentreTables(Rope rope) {
-    waves = CentreWaves.of(rope);
+    this(CentreWaves.of(rope));
+  }
+
+  private CentreTables(CentreWaves waves) {
+    this.waves = waves;
     stride = CentreWaves.padded(waves.fast().length);
     slowStride = CentreWaves.padded(waves.slow().length);
     pairs = new int[2 * (waves.fast().length + waves.slow().length)];
@@ -42,15 +46,6 @@ final class CentreTables {
     fillShapes();
     turns = new float[coarseAt(0)];
     fillFine();
-  }
-
-  private CentreTables() {
-    waves = null;
-    stride = 0;
-    slowStride = 0;
-    pairs = new int[0];
-    shapes = new int[0];
-    turns = new float[0];
   }
 
   private void listPairs(int[] of, int at) {
@@ -96,14 +91,10 @@ final class CentreTables {
     return fine + entry * 2 * (stride + slowStride);
   }
 
-  boolean isOf(Rope other) {
-    return waves != null && waves.rope() == other;
-  }
-
   /** Makes the tables reach so many tokens. */
   void ensure(int tokens) {
     int needed = (tokens + COARSE_TOKENS - 1) / COARSE_TOKENS;
-    if (needed <= coarse || waves == null) {
+    if (needed <= coarse) {
       return;
     }
     int from = coarse;
@@ -119,7 +110,7 @@ final class CentreTables {
 
   /** Waves that turn noticeably within a block. */
   int fast() {
-    return waves == null ? 0 : waves.fast().length;
+    return waves.fast().length;
   }
 
   /** The same, padded to whole registers. */
@@ -128,7 +119,7 @@ final class CentreTables {
   }
 
   int slow() {
-    return waves == null ? 0 : waves.slow().length;
+    return waves.slow().length;
   }
 
   int slowStride() {

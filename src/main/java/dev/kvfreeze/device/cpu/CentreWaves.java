@@ -25,6 +25,9 @@ record CentreWaves(Rope rope, int[] fast, int[] slow) {
    */
   private static final double SLOW = 0.3;
 
+  /** Of a centre that does not turn: it has no rope. */
+  static final CentreWaves NONE = new CentreWaves(null, new int[0], new int[0]);
+
   static CentreWaves of(Rope rope) {
     int[] pairs = new int[rope.pairs()];
     int fastCount = 0;

@@ -151,16 +151,16 @@ public final class CpuDevice implements Device {
   public void matmul(Activations x, int rows, Weight[] weights, Activations[] outs) {
     watch.prefillProduct();
     products.begin(CpuActivations.of(x), 0, rows, 0);
-    allowBfloat16();
+    roundToSixteenBits();
     for (int i = 0; i < weights.length; i++) {
       products.add((TiledWeight) weights[i], CpuActivations.of(outs[i]));
     }
     products.run();
   }
 
-  private void allowBfloat16() {
+  private void roundToSixteenBits() {
     if (precision == Precision.ROUNDED) {
-      products.allowBfloat16();
+      products.roundToSixteenBits();
     }
   }
 
@@ -180,7 +180,7 @@ public final class CpuDevice implements Device {
   @Override
   public void matmulRow(Activations x, int row, Weight weight, Activations out, int outRow) {
     products.begin(CpuActivations.of(x), row, 1, outRow);
-    allowBfloat16();
+    roundToSixteenBits();
     products.add((TiledWeight) weight, CpuActivations.of(out));
     products.run();
   }

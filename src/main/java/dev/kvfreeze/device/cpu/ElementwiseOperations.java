@@ -3,8 +3,6 @@ package dev.kvfreeze.device.cpu;
 import dev.kvfreeze.device.LogitStatistics;
 import dev.kvfreeze.model.GateActivation;
 import dev.kvfreeze.model.Rope;
-import java.util.ArrayList;
-import java.util.List;
 
 /**
  * Elementwise operations over rows, for the engine's one thread. Rows are shared among the threads
@@ -14,13 +12,11 @@ final class ElementwiseOperations {
   /** Values below which a parallel region costs more than it gains. */
   private static final int PARALLEL_VALUES = 1 << 15;
 
-  private static final int MAX_ROPE_TABLES = 8;
-
   private final WorkerPool pool;
   private final LogitRuns logitStatistics;
   private final ElementwiseKernels kernels;
   private final boolean natively;
-  private final List<RopeTable> ropeTables = new ArrayList<>();
+  private final ByRope<RopeTable> ropeTables = new ByRope<>(RopeTable::new);
 
   /** With these kernels alone, none in native code. */
   ElementwiseOperations(WorkerPool pool, ElementwiseKernels kernels) {
@@ -31,7 +27,7 @@ final class ElementwiseOperations {
     this.pool = pool;
     this.logitStatistics = new LogitRuns(pool, kernels);
     this.kernels = kernels;
-    this.natively = level.compareTo(NativeLevel.AVX512) >= 0;
+    this.natively = level != NativeLevel.NONE;
   }
 
   /** See {@link dev.kvfreeze.device.Device#embed}. */
@@ -189,7 +185,7 @@ final class ElementwiseOperations {
 
   /** See {@link dev.kvfreeze.device.Device#rope}. */
   void rope(CpuActivations x, int rows, int headSize, Rope rope, int[] positions) {
-    RopeTable table = ropeTable(rope);
+    RopeTable table = ropeTables.of(rope);
     int pairs = table.pairs();
     if (2 * pairs > headSize) {
       throw new IllegalArgumentException(
@@ -239,20 +235,6 @@ final class ElementwiseOperations {
       case INTERLEAVED ->
           kernels.rotateNeighbours(x, at, table.cosines(), table.sines(), row, table.pairs());
     }
-  }
-
-  private RopeTable ropeTable(Rope rope) {
-    for (RopeTable table : ropeTables) {
-      if (table.isOf(rope)) {
-        return table;
-      }
-    }
-    if (ropeTables.size() == MAX_ROPE_TABLES) {
-      ropeTables.remove(0);
-    }
-    RopeTable table = new RopeTable(rope);
-    ropeTables.add(table);
-    return table;
   }
 
   /** See {@link dev.kvfreeze.device.Device#logitStatistics}. */

@@ -9,8 +9,8 @@ import java.util.Optional;
  * {@code vector} fail where they are not available, {@code scalar} never uses vectors, {@code auto}
  * (the default) falls back with a logged reason.
  *
- * @param name {@code native-amx}, {@code native-avx512}, {@code vector-512}, {@code vector-256} or
- *     {@code scalar}
+ * @param name {@code native-amx}, {@code native-avx512}, {@code native-avx2}, {@code vector-512},
+ *     {@code vector-256} or {@code scalar}
  * @param nativeLevel what of the processor is used beside these kernels, by those in C; what has no
  *     native kernel runs on vectors
  */
@@ -75,13 +75,13 @@ public record KernelProvider(
 
   /** Native kernels up to a level, the processor permitting. */
   static KernelProvider natively(NativeLevel level) {
-    if (level == NativeLevel.NONE || level.compareTo(NativeLibrary.level()) > 0) {
+    if (level == NativeLevel.NONE || !NativeLibrary.has(level)) {
       throw new IllegalStateException(
           "the native kernels were required ("
               + PROPERTY
               + "=native): "
               + (NativeLibrary.obstacle().isEmpty()
-                  ? "this processor has no " + level
+                  ? "those in use are " + NativeLibrary.level() + ", not " + level
                   : NativeLibrary.obstacle()));
     }
     return withVectors("native-" + level.name().toLowerCase(Locale.ROOT), level);

@@ -20,7 +20,7 @@ final class KvWriter {
 
   KvWriter(WorkerPool pool, NativeLevel level) {
     this.pool = pool;
-    this.natively = level.compareTo(NativeLevel.AVX512) >= 0;
+    this.natively = level != NativeLevel.NONE;
   }
 
   /** See {@link dev.kvfreeze.device.Device#writeKv}. */

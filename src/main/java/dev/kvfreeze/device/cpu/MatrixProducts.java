@@ -36,6 +36,7 @@ final class MatrixProducts {
   private final RoundedRows rounded = new RoundedRows();
   private final NativeProducts natives;
   private final Predicate<TiledWeight> nativeRounded;
+  private final Predicate<TiledWeight> nativeShorts;
 
   // The product being computed.
   private float[] x;
@@ -46,16 +47,25 @@ final class MatrixProducts {
   private CpuActivations[] outs = new CpuActivations[0];
   private int count;
   private int outRow;
-  private boolean rounds;
-  private boolean allowsBfloat16;
+  private boolean roundsToBytes;
+  private boolean roundsToSixteenBits;
+  private Rounding nativeRounding;
 
   MatrixProducts(WorkerPool pool, MatmulKernels kernels, NativeLevel level) {
     this.pool = pool;
     this.kernels = kernels;
     this.natives = new NativeProducts(level, pool.threads());
     this.nativeRounded = natives::takesRounded;
+    this.nativeShorts = natives::takesShorts;
     this.scratch = new Scratch[pool.threads()];
     Arrays.setAll(scratch, worker -> new Scratch());
+  }
+
+  /** How a product in C rounds its activations. */
+  private enum Rounding {
+    BYTES,
+    SHORTS,
+    BFLOAT16
   }
 
   /** Memory of one worker. */
@@ -107,23 +117,24 @@ final class MatrixProducts {
     this.rows = rows;
     this.outRow = outRow;
     this.count = 0;
-    this.rounds = false;
-    this.allowsBfloat16 = false;
+    this.roundsToBytes = false;
+    this.roundsToSixteenBits = false;
   }
 
   /**
    * Allows the product begun to round its activations to 8 bits where the weights are quantised.
    */
   void roundActivations() {
-    rounds = true;
+    roundsToBytes = true;
   }
 
   /**
-   * Allows the product begun to round activations and weights to bfloat16 where the processor
-   * multiplies matrices of them; it is float32 elsewhere.
+   * Allows the product begun to round activations to 16 bits where that is faster: to bfloat16, and
+   * the weights too, where the processor multiplies matrices of them, to numbers of 15 bits and a
+   * sign with AVX2. It is float32 elsewhere.
    */
-  void allowBfloat16() {
-    allowsBfloat16 = true;
+  void roundToSixteenBits() {
+    roundsToSixteenBits = true;
   }
 
   /** Adds a weight that takes the same input. */
@@ -168,17 +179,22 @@ final class MatrixProducts {
   }
 
   private RangeTask task() {
-    if (rounds && any(nativeRounded)) {
+    if (roundsToBytes && any(nativeRounded)) {
       natives.round(x, xAt, rows, xStride);
+      nativeRounding = Rounding.BYTES;
       return nativeTask;
     }
-    if (allowsBfloat16 && natives.takesBfloat16()) {
-      rounds = false;
+    if (roundsToSixteenBits && natives.takesBfloat16()) {
       natives.roundToBfloat16(pool, x, xAt, rows, xStride);
+      nativeRounding = Rounding.BFLOAT16;
       return nativeTask;
     }
-    rounds &= any(MatrixProducts::takesRounded);
-    if (rounds) {
+    if (roundsToSixteenBits && any(nativeShorts)) {
+      natives.roundToShorts(pool, x, xAt, rows, xStride);
+      nativeRounding = Rounding.SHORTS;
+      return nativeTask;
+    }
+    if (roundsToBytes && any(MatrixProducts::takesRounded)) {
       rounded.reset(rows, xStride);
       for (int row = 0; row < rows; row++) {
         kernels.round(x, xAt + row * xStride, rounded, row, scratch[0].quants);
@@ -234,14 +250,16 @@ final class MatrixProducts {
 
   private void multiplyNatively(
       int worker, TiledWeight weight, int from, int to, CpuActivations out) {
-    if (!rounds) {
+    if (nativeRounding == Rounding.BFLOAT16) {
       natives.multiplyBfloat16(worker, weight, from, to, rows, out, outRow);
-    } else if (natives.takesRounded(weight)) {
-      natives.multiplyRounded((QuantizedWeight) weight, from, to, rows, out, outRow);
-    } else {
+    } else if (!(weight instanceof QuantizedWeight quantized)) {
       for (int tile = from; tile < to; tile++) {
         floatTile(scratch[worker], weight, tile, out);
       }
+    } else if (nativeRounding == Rounding.BYTES) {
+      natives.multiplyRounded(quantized, from, to, rows, out, outRow);
+    } else {
+      natives.multiplyShorts(quantized, from, to, rows, out, outRow);
     }
   }
 

@@ -15,9 +15,9 @@ import java.util.Arrays;
 import java.util.Objects;
 
 /**
- * Attention of single rows with AVX-512 in C, over bfloat16 pages: scores, softmax, weighted values
- * and masses of a run of parts in one call, which also asks for the pages ahead. Whoever ends a
- * head's last part joins its parts, so nothing is left for one thread alone.
+ * Attention of single rows in C, over bfloat16 pages: scores, softmax, weighted values and masses
+ * of a run of parts in one call, which also asks for the pages ahead. Whoever ends a head's last
+ * part joins its parts, so nothing is left for one thread alone.
  */
 final class NativeDecodeAttention {
   /** Most pages of a call, which bounds its slabs too: about 4 MiB and 200 microseconds. */
@@ -48,7 +48,7 @@ final class NativeDecodeAttention {
    */
   NativeDecodeAttention(WorkerPool pool, NativeLevel level) {
     // Asking also loads the library.
-    if (level != NativeLevel.NONE && level.compareTo(NativeLibrary.level()) > 0) {
+    if (level != NativeLevel.NONE && !NativeLibrary.has(level)) {
       throw new IllegalArgumentException(
           "native kernels of level "
               + level

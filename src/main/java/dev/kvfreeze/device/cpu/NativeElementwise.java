@@ -5,8 +5,8 @@ import dev.kvfreeze.device.PageLayout;
 import java.util.Objects;
 
 /**
- * The elementwise kernels of {@code elementwise_avx512.c}, where {@link NativeLevel#AVX512} is
- * there: those that the Vector API leaves scalar. Results are the scalar kernels' to the bit.
+ * The elementwise kernels of {@code elementwise.c}: those that the Vector API leaves scalar.
+ * Results are the scalar kernels' to the bit.
  */
 final class NativeElementwise {
   private static final int FORMAT_F32 = 0;

@@ -3,9 +3,9 @@ package dev.kvfreeze.device.cpu;
 import java.util.Objects;
 
 /**
- * Norms of rows and sums of exponentials in C, where {@link NativeLevel#AVX512} is there. Their
- * sums have one order, where those of the Vector API change in the last bit when Java compiles a
- * kernel: with them a document's text does not depend on when that happens.
+ * Norms of rows and sums of exponentials in C. Their sums have one order, where those of the Vector
+ * API change in the last bit when Java compiles a kernel: with them a document's text does not
+ * depend on when that happens.
  */
 final class NativeNorms {
   private NativeNorms() {}

@@ -9,16 +9,17 @@ import java.util.Arrays;
 import java.util.Objects;
 
 /**
- * Tiles of prefill attention on the processor's matrix unit ({@code prefill_attention_amx.c}), in
- * one thread's scratch. Queries are split into two bfloat16 parts and weights rounded to bfloat16,
- * so a result is within 2^-8 of the mean distance between it and the values it averages. Blocks are
- * counted from a head's first page: a row's result depends neither on its tile nor on the chunk.
+ * Tiles of prefill attention in C ({@code prefill_attention_*.c}), in one thread's scratch: in
+ * float32 with AVX2, or on the processor's matrix unit. There queries are split into two bfloat16
+ * parts and weights rounded to bfloat16, so a result is within 2^-8 of the mean distance between it
+ * and the values it averages. Blocks are counted from a head's first page: a row's result depends
+ * neither on its tile nor on the chunk.
  */
 final class NativePrefillAttention {
   private static final int MAX_HEAD_SIZE = 256;
   private static final int HEAD_SIZE_UNIT = 32;
 
-  // As in prefill_tile.h.
+  // As in prefill_call.h.
   private static final int BLOCK = 128;
   private static final int MAX_SLABS = 128;
 
@@ -35,7 +36,7 @@ final class NativePrefillAttention {
   private static final int HEADER = 9;
   private static final int PAGE_WORDS = 4;
 
-  /** Operations of a call: about a millisecond, since the garbage collector waits for it. */
+  /** Operations of a call: one to three milliseconds, since the garbage collector waits for it. */
   private static final long CALL_OPERATIONS = 300_000_000;
 
   private final int maxSlabs;
@@ -68,7 +69,7 @@ final class NativePrefillAttention {
     slabs = new int[maxSlabs][];
   }
 
-  /** Whether pages of this layout can be attended to here, given the matrix unit. */
+  /** Whether pages of this layout can be attended to here, given the kernels. */
   static boolean supports(PageLayout layout) {
     return layout.format() == KvFormat.BF16
         && layout.headSize() % HEAD_SIZE_UNIT == 0

@@ -6,15 +6,16 @@ import java.nio.ByteBuffer;
 import java.util.Objects;
 
 /**
- * Matrix products in C ({@code src/main/native/products_*.c}). Two ways to round the activations,
- * each first done for all rows: to 8 bits, for quantised weights and few rows, bound by memory; to
- * bfloat16, together with the dequantised weights, for many rows, on the matrix unit. A row's
- * result depends neither on the others nor on the threads.
+ * Matrix products in C ({@code src/main/native/*products*.c}). Three ways to round the activations,
+ * each first done for all rows: to 8 bits, for quantised weights and few rows, bound by memory; for
+ * many rows to bfloat16, together with the dequantised weights, on the matrix unit, or to 16 bits
+ * in blocks of 32, for quantised weights, with AVX2. A row's result depends neither on the others
+ * nor on the threads.
  *
  * <p>One product at a time: the engine's thread rounds, workers multiply.
  */
 final class NativeProducts {
-  /** Words of 32 activations rounded to 8 bits; see products_avx512.c. */
+  /** Words of 32 activations rounded to 8 bits; see rounded_rows.h. */
   private static final int ROUNDED_BLOCK_WORDS = 20;
 
   /** Rows are multiplied in groups of so many; the rest of the last group is zeros. */
@@ -25,7 +26,10 @@ final class NativeProducts {
 
   private static final int LINE_BYTES = 64;
 
-  // What is not quantised, after ScaleKind's ordinals; as in weights_avx512.h.
+  /** Rows below which another thread does not pay. */
+  private static final int ROUNDED_TOGETHER = 16;
+
+  // What is not quantised, after ScaleKind's ordinals; as in weights.h.
   private static final int BFLOAT16 = 4;
   private static final int FLOAT16 = 5;
   private static final int FLOAT32 = 6;
@@ -35,6 +39,7 @@ final class NativeProducts {
   private int[] rounded = {};
   private int roundedRows;
   private int roundedColumns;
+  private int[] shorts = {};
   private ByteBuffer bfloat16 = ByteBuffer.allocateDirect(0);
   private long bfloat16Address;
 
@@ -48,12 +53,17 @@ final class NativeProducts {
 
   /** Whether {@link #multiplyRounded} takes a weight. */
   boolean takesRounded(TiledWeight weight) {
-    return level.compareTo(NativeLevel.AVX512) >= 0 && weight instanceof QuantizedWeight;
+    return level != NativeLevel.NONE && weight instanceof QuantizedWeight;
   }
 
   /** Whether {@link #multiplyBfloat16} is there. */
   boolean takesBfloat16() {
     return level == NativeLevel.AMX;
+  }
+
+  /** Whether {@link #multiplyShorts} takes a weight. */
+  boolean takesShorts(TiledWeight weight) {
+    return level == NativeLevel.AVX2 && weight instanceof QuantizedWeight;
   }
 
   /** Rounds {@code rows} rows of {@code columns} values from {@code x[at]} on to 8 bits. */
@@ -148,6 +158,42 @@ final class NativeProducts {
         out.columns());
   }
 
+  /** Rounds rows to 16 bits, on all threads. */
+  void roundToShorts(WorkerPool pool, float[] x, int at, int rows, int columns) {
+    Objects.checkFromIndexSize(at, Math.multiplyExact(rows, columns), x.length);
+    int blocks = columns / BLOCK_COLUMNS;
+    int words = Math.multiplyExact(Math.multiplyExact(rows, blocks), shortBlockWords());
+    if (shorts.length < words) {
+      shorts = new int[words];
+    }
+    roundedRows = rows;
+    roundedColumns = columns;
+    pool.parallelFor(
+        rows,
+        ROUNDED_TOGETHER,
+        (worker, from, to) -> roundToShorts(x, at, blocks, from, to, shorts));
+  }
+
+  /** Tiles {@code [from, to)} times the rows rounded to 16 bits. */
+  void multiplyShorts(
+      QuantizedWeight weight, int from, int to, int rows, CpuActivations out, int outRow) {
+    checkTarget(weight, from, to, rows, out, outRow);
+    multiplyShorts(
+        weight.words,
+        weight.scaleKind.ordinal(),
+        weight.bits,
+        weight.zeroPoint,
+        weight.rows(),
+        weight.blocks(),
+        from,
+        to,
+        shorts,
+        rows,
+        out.values(),
+        outRow * out.columns(),
+        out.columns());
+  }
+
   private void checkTarget(
       TiledWeight weight, int from, int to, int rows, CpuActivations out, int outRow) {
     Objects.checkFromToIndex(from, to, weight.tiles());
@@ -170,6 +216,27 @@ final class NativeProducts {
   private static native void round(float[] x, int at, int rows, int blocks, int[] rounded);
 
   private static native void multiplyRounded(
+      int[] words,
+      int kind,
+      int bits,
+      int zeroPoint,
+      int rowsOfWeight,
+      int blocks,
+      int fromTile,
+      int toTile,
+      int[] rounded,
+      int rows,
+      float[] out,
+      int outOffset,
+      int outColumns);
+
+  /** Words of 32 activations rounded to 16 bits. */
+  private static native int shortBlockWords();
+
+  private static native void roundToShorts(
+      float[] x, int at, int blocks, int fromRow, int toRow, int[] rounded);
+
+  private static native void multiplyShorts(
       int[] words,
       int kind,
       int bits,

@@ -7,10 +7,9 @@ import dev.kvfreeze.device.SketchChannels;
 import java.util.Objects;
 
 /**
- * Sketches of keys by {@code sketch_keys_avx512.c}, where {@link NativeLevel#AVX512} is there.
- * Codes and steps are those of {@link SketchMaker} over the vector kernels to the bit. Over the
- * scalar ones, whose products round twice, a turned value at the border of two codes may get the
- * other.
+ * Sketches of keys by {@code sketch_keys.c}. Codes and steps are those of {@link SketchMaker} over
+ * the vector kernels to the bit. Over the scalar ones, whose products round twice, a turned value
+ * at the border of two codes may get the other.
  */
 final class NativeSketchMaker {
   /** Tokens that are worked on side by side. */

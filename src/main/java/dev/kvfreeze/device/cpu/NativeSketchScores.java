@@ -3,8 +3,6 @@ package dev.kvfreeze.device.cpu;
 import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.SketchSegment;
 import dev.kvfreeze.model.AttentionShape;
-import dev.kvfreeze.model.Rope;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
@@ -27,7 +25,6 @@ final class NativeSketchScores {
   /** Most heads of a call, see sketch_call.h. */
   private static final int MOST_HEADS = 64;
 
-  private static final int MOST_ROPES = 8;
   private static final int RUN = KeySketches.RUN_TOKENS;
   private static final int LANES = 16;
 
@@ -38,7 +35,7 @@ final class NativeSketchScores {
   private final NativeLevel level;
   private final Worker[] workers;
 
-  private final List<CentreTables> centres = new ArrayList<>();
+  private final ByRope<CentreTables> centres = new ByRope<>(CentreTables::new);
   private final SketchPlan plan = new SketchPlan();
   private float[] results = {};
   private float[] sums = {};
@@ -112,26 +109,13 @@ final class NativeSketchScores {
     if (kind.rope() == null) {
       return CentreTables.NONE;
     }
-    CentreTables tables = tables(kind.rope());
+    CentreTables tables = centres.of(kind.rope());
     for (SketchSegment segment : segments) {
       for (KeySketches head : segment.heads()) {
         tables.ensure(head.pages * head.pageTokens());
       }
     }
     return tables;
-  }
-
-  private CentreTables tables(Rope rope) {
-    for (CentreTables tables : centres) {
-      if (tables.isOf(rope)) {
-        return tables;
-      }
-    }
-    if (centres.size() == MOST_ROPES) {
-      centres.remove(0);
-    }
-    centres.add(new CentreTables(rope));
-    return centres.get(centres.size() - 1);
   }
 
   private static float[] grown(float[] array, int size) {

@@ -11,7 +11,7 @@ import java.util.List;
  * Attention of runs of rows. A tile of rows, times the query heads of a group, runs over blocks of
  * keys decoded once for all of them; the softmax is kept running, so no matrix of scores is ever in
  * memory (FlashAttention, arXiv 2205.14135). Tiles depend on the segment only, so its result does
- * not depend on the batch or the number of threads. On the matrix unit, where there is one, it does
+ * not depend on the batch or the number of threads. In C, with AVX2 or on the matrix unit, it does
  * not even depend on the tiles, but for the sums of probabilities.
  */
 final class PrefillAttention {
@@ -35,7 +35,7 @@ final class PrefillAttention {
   private final AttentionKernels kernels;
   private final PrefillTile[] tiles;
 
-  /** By thread; empty without a matrix unit. */
+  /** By thread; empty where there are no kernels in C. */
   private final NativePrefillAttention[] nativeTiles;
 
   private float[] masses = {};
@@ -47,7 +47,8 @@ final class PrefillAttention {
     for (int i = 0; i < tiles.length; i++) {
       tiles[i] = new PrefillTile(kernels);
     }
-    nativeTiles = new NativePrefillAttention[level == NativeLevel.AMX ? pool.threads() : 0];
+    boolean natively = level == NativeLevel.AMX || level == NativeLevel.AVX2;
+    nativeTiles = new NativePrefillAttention[natively ? pool.threads() : 0];
     for (int i = 0; i < nativeTiles.length; i++) {
       nativeTiles[i] = new NativePrefillAttention();
     }

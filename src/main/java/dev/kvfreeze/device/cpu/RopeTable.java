@@ -21,10 +21,6 @@ final class RopeTable {
     pairs = rope.inverseFrequencies().length;
   }
 
-  boolean isOf(Rope other) {
-    return rope.equals(other);
-  }
-
   /** Makes the table that of {@code positions[0 .. rows)}. */
   void prepare(int[] wanted, int rows) {
     if (this.rows >= rows && Arrays.equals(positions, 0, rows, wanted, 0, rows)) {

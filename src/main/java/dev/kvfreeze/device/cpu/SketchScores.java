@@ -3,7 +3,6 @@ package dev.kvfreeze.device.cpu;
 import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.SketchSegment;
 import dev.kvfreeze.model.AttentionShape;
-import dev.kvfreeze.model.Rope;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -16,7 +15,6 @@ import java.util.List;
 final class SketchScores {
   private static final int PART_TOKENS = 1024;
   private static final int RUN = KeySketches.RUN_TOKENS;
-  private static final int MAX_ROPES = 8;
 
   private final WorkerPool pool;
   private final AttentionKernels kernels;
@@ -24,7 +22,7 @@ final class SketchScores {
   private final NativeSketchScores natively;
   private final Scratch[] scratch;
   private final List<SketchedQuery> turnedQueries = new ArrayList<>();
-  private final List<CentreScores> centres = new ArrayList<>();
+  private final ByRope<CentreScores> centres = new ByRope<>(CentreScores::new);
   private Part[] parts = {};
   private int count;
   private float[] maxima = {};
@@ -113,7 +111,7 @@ final class SketchScores {
     if (sketches.rope() == null || sketches.centre == null) {
       query.centre = null;
     } else {
-      query.setCentre(centreScores(sketches.rope()), group, headSize, sketches.centre);
+      query.setCentre(centres.of(sketches.rope()), group, headSize, sketches.centre);
     }
   }
 
@@ -249,23 +247,10 @@ final class SketchScores {
     for (SketchSegment segment : segments) {
       for (KeySketches sketches : segment.heads()) {
         if (sketches.rope() != null) {
-          centreScores(sketches.rope()).ensure(sketches.pages * sketches.pageTokens());
+          centres.of(sketches.rope()).ensure(sketches.pages * sketches.pageTokens());
         }
       }
     }
-  }
-
-  private CentreScores centreScores(Rope rope) {
-    for (CentreScores scores : centres) {
-      if (scores.isOf(rope)) {
-        return scores;
-      }
-    }
-    if (centres.size() == MAX_ROPES) {
-      centres.remove(0);
-    }
-    centres.add(new CentreScores(rope));
-    return centres.get(centres.size() - 1);
   }
 
   private SketchedQuery query(int index) {

@@ -27,7 +27,7 @@ final class VectorElementwiseKernels implements ElementwiseKernels {
   }
 
   VectorElementwiseKernels(NativeLevel level) {
-    this.natively = level.compareTo(NativeLevel.AVX512) >= 0;
+    this.natively = level != NativeLevel.NONE;
   }
 
   @Override

@@ -244,7 +244,8 @@ public final class Knobs {
           "rounded",
           RESULT,
           "What a CPU rounds: activations to 8 bits in blocks of 32 while it generates, and products to"
-              + " bfloat16 while it reads a prompt, where it has a matrix unit; or nothing (float32),"
+              + " bfloat16 while it reads a prompt, where it has a matrix unit, or activations to 16"
+              + " bits, with AVX2; or nothing (float32),"
               + " which is slower.");
   public static final Knob<String> REQUIRED_PROVIDER =
       Knob.of(

@@ -158,7 +158,7 @@ public final class KernelBenchmark {
       products.roundActivations();
     }
     if (bfloat16) {
-      products.allowBfloat16();
+      products.roundToSixteenBits();
     }
   }
 

@@ -3,7 +3,6 @@ package dev.kvfreeze.device.cpu;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
-import static org.assertj.core.api.Assumptions.assumeThat;
 
 import dev.kvfreeze.device.AttentionSegment;
 import dev.kvfreeze.device.HeadPages;
@@ -14,11 +13,13 @@ import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** Attention of single rows in C against the scalar kernels. */
+@Tag("native-kernels")
 class NativeDecodeAttentionTwinTest {
   private static final int[] GROUPS = {1, 2, 3, 4, 5, 7, 8};
   private static final double TOLERANCE = 2e-5;
@@ -27,7 +28,7 @@ class NativeDecodeAttentionTwinTest {
 
   @BeforeAll
   static void start() {
-    assumeThat(NativeLibrary.level()).isNotEqualTo(NativeLevel.NONE);
+    NativeKernelAssumptions.assume();
     pool = new WorkerPool(2);
   }
 
@@ -204,7 +205,7 @@ class NativeDecodeAttentionTwinTest {
   }
 
   private static boolean knows(int headSize, KvFormat format) {
-    return new NativeDecodeAttention(pool, NativeLevel.AVX512)
+    return new NativeDecodeAttention(pool, NativeLibrary.vectorLevel())
         .knows(new PageLayout(headSize, 16, format));
   }
 
@@ -235,7 +236,7 @@ class NativeDecodeAttentionTwinTest {
   }
 
   private static PagedAttention natively(WorkerPool threads) {
-    return new PagedAttention(threads, new ScalarAttentionKernels(), NativeLevel.AVX512);
+    return new PagedAttention(threads, new ScalarAttentionKernels(), NativeLibrary.vectorLevel());
   }
 
   private static PagedAttention scalar() {

@@ -2,7 +2,6 @@ package dev.kvfreeze.device.cpu;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
-import static org.assertj.core.api.Assumptions.assumeThat;
 
 import dev.kvfreeze.device.AttentionSegment;
 import dev.kvfreeze.device.HeadPages;
@@ -12,17 +11,19 @@ import dev.kvfreeze.model.AttentionShape;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
+@Tag("native-kernels")
 class NativeElementwiseTwinTest {
   private final Random random = new Random(21);
 
   @BeforeEach
   void needsTheNativeKernels() {
-    assumeThat(NativeLibrary.level()).isGreaterThanOrEqualTo(NativeLevel.AVX512);
+    NativeKernelAssumptions.assume();
   }
 
   @ParameterizedTest
@@ -57,7 +58,8 @@ class NativeElementwiseTwinTest {
         int first = pageTokens / 2;
         float[][] kv = {special(rows * 2 * headSize), special(rows * 2 * headSize)};
         int[][] java = written(format, headSize, pageTokens, first, kv, NativeLevel.NONE);
-        int[][] natively = written(format, headSize, pageTokens, first, kv, NativeLevel.AVX512);
+        int[][] natively =
+            written(format, headSize, pageTokens, first, kv, NativeLibrary.vectorLevel());
         for (int page = 0; page < java.length; page++) {
           assertThat(natively[page]).containsExactly(java[page]);
         }

@@ -8,12 +8,12 @@ import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 
 /**
- * The committed library is what the sources of the native kernels compile to, byte for byte. Its
+ * The committed libraries are what the sources of the native kernels compile to, byte for byte. Its
  * first run downloads the compiler.
  */
 class NativeKernelsCompileIT {
   @Test
-  void committedLibraryBelongsToItsSources() throws IOException, InterruptedException {
+  void committedLibrariesBelongToTheirSources() throws IOException, InterruptedException {
     String script = Path.of("src", "main", "native", "compile.py").toString();
     ProcessBuilder builder = new ProcessBuilder("python3", script, "--check");
     builder.environment().put("JAVA_HOME", System.getProperty("java.home"));

@@ -3,21 +3,22 @@ package dev.kvfreeze.device.cpu;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
-import static org.assertj.core.api.Assumptions.assumeThat;
 
 import java.util.Random;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
+@Tag("native-kernels")
 class NativeNormsTwinTest {
   private final Random random = new Random(34);
   private final ScalarElementwiseKernels scalar = new ScalarElementwiseKernels();
 
   @BeforeEach
   void needsTheNativeKernels() {
-    assumeThat(NativeLibrary.level()).isGreaterThanOrEqualTo(NativeLevel.AVX512);
+    NativeKernelAssumptions.assume();
   }
 
   @ParameterizedTest

@@ -3,17 +3,18 @@ package dev.kvfreeze.device.cpu;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
-import static org.assertj.core.api.Assumptions.assumeThat;
 
 import dev.kvfreeze.model.tensor.TensorData;
 import dev.kvfreeze.model.tensor.TensorType;
 import java.util.Arrays;
 import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /** The products in C against the scalar kernels and against products in double precision. */
+@Tag("native-kernels")
 class NativeProductsTest {
   private static final int[] ROWS = {2, 7, 31, 32, 33, 97};
   private static final int[] COLUMNS = {32, 64, 96, 256, 576, 2304};
@@ -25,23 +26,19 @@ class NativeProductsTest {
     ALONE.close();
   }
 
-  private static void assume(NativeLevel level) {
-    assumeThat(NativeLibrary.level()).isGreaterThanOrEqualTo(level);
-  }
-
   @ParameterizedTest
   @EnumSource(
       value = TensorType.class,
       names = {"Q4_0", "Q4_1", "Q4_K", "Q5_0", "Q5_1", "Q5_K", "Q8_0"})
   void roundedTo8BitsTheProductIsTheScalarTwinsToTheBit(TensorType type) {
-    assume(NativeLevel.AVX512);
+    NativeKernelAssumptions.assume();
     for (int rows : ROWS) {
       for (int columns : COLUMNS) {
         if (columns % type.blockValues() == 0) {
           TiledWeight weight = weight(type, rows, columns);
           for (int batch : BATCHES) {
             float[] x = TensorFixtures.activations(batch * columns, columns + batch);
-            assertThat(multiply(NativeLevel.AVX512, weight, x, batch, Precision.ROUNDED))
+            assertThat(multiply(NativeLibrary.vectorLevel(), weight, x, batch, Precision.ROUNDED))
                 .as("%s %d x %d, %d rows", type, rows, columns, batch)
                 .isEqualTo(multiply(NativeLevel.NONE, weight, x, batch, Precision.ROUNDED));
           }
@@ -52,13 +49,13 @@ class NativeProductsTest {
 
   @Test
   void twoScalesABlockAreNearTheExactProduct() {
-    assume(NativeLevel.AVX512);
+    NativeKernelAssumptions.assume();
     for (int rows : ROWS) {
       TensorData tensor = TensorFixtures.random(TensorType.Q6_K, rows, 768, rows);
       TiledWeight weight = new WeightPacker(ALONE).packMatrix(tensor);
       float[] values = TensorFixtures.dequantize(tensor);
       float[] x = TensorFixtures.activations(5 * 768, rows);
-      float[] product = multiply(NativeLevel.AVX512, weight, x, 5, Precision.ROUNDED);
+      float[] product = multiply(NativeLibrary.vectorLevel(), weight, x, 5, Precision.ROUNDED);
       for (int b = 0; b < 5; b++) {
         for (int r = 0; r < rows; r++) {
           double wanted = 0;
@@ -84,28 +81,29 @@ class NativeProductsTest {
 
   @Test
   void whatIsNotFiniteReachesTheProduct() {
-    assume(NativeLevel.AVX512);
+    NativeKernelAssumptions.assume();
     TiledWeight weight = weight(TensorType.Q8_0, 33, 64);
     for (float broken : new float[] {Float.NaN, Float.POSITIVE_INFINITY}) {
       float[] x = TensorFixtures.activations(64, 1);
       x[40] = broken;
-      assertThat(multiply(NativeLevel.AVX512, weight, x, 1, Precision.ROUNDED))
+      assertThat(multiply(NativeLibrary.vectorLevel(), weight, x, 1, Precision.ROUNDED))
           .containsOnly(Float.NaN);
-      if (NativeLibrary.level() == NativeLevel.AMX) {
-        for (float value : multiply(NativeLevel.AMX, weight, x, 1, Precision.FLOAT32)) {
+      if (NativeLibrary.level() != NativeLevel.AVX512) {
+        for (float value : multiply(NativeLibrary.level(), weight, x, 1, Precision.FLOAT32)) {
           assertThat(Float.isFinite(value)).isFalse();
         }
       }
     }
     float[] tiny = new float[64];
     tiny[7] = Float.MIN_VALUE;
-    assertThat(multiply(NativeLevel.AVX512, weight, tiny, 1, Precision.ROUNDED)).containsOnly(0f);
+    assertThat(multiply(NativeLibrary.vectorLevel(), weight, tiny, 1, Precision.ROUNDED))
+        .containsOnly(0f);
   }
 
   @ParameterizedTest
   @EnumSource(TensorType.class)
   void inBfloat16TheProductIsNearTheExactOne(TensorType type) {
-    assume(NativeLevel.AMX);
+    NativeKernelAssumptions.assume(NativeLevel.AMX);
     for (int rows : ROWS) {
       for (int columns : COLUMNS) {
         if (columns % type.blockValues() == 0) {
@@ -146,7 +144,7 @@ class NativeProductsTest {
 
   @Test
   void inBfloat16SmallWholeNumbersAreExact() {
-    assume(NativeLevel.AMX);
+    NativeKernelAssumptions.assume(NativeLevel.AMX);
     for (TensorType type : new TensorType[] {TensorType.F32, TensorType.BF16, TensorType.F16}) {
       TensorData tensor = TensorFixtures.random(type, 65, 96, 1);
       TiledWeight weight = new WeightPacker(ALONE).packMatrix(tensor);
@@ -173,10 +171,67 @@ class NativeProductsTest {
 
   @ParameterizedTest
   @EnumSource(
-      value = NativeLevel.class,
-      names = {"AVX512", "AMX"})
-  void aRowDoesNotDependOnItsBatchNorOnTheThreads(NativeLevel level) {
-    assume(level);
+      value = TensorType.class,
+      names = {"Q4_0", "Q4_1", "Q4_K", "Q5_0", "Q5_1", "Q5_K", "Q6_K", "Q8_0"})
+  void roundedTo16BitsTheProductIsNearlyTheExactOne(TensorType type) {
+    NativeKernelAssumptions.assume(NativeLevel.AVX2);
+    for (int rows : ROWS) {
+      for (int columns : COLUMNS) {
+        if (columns % type.blockValues() == 0) {
+          checkShorts(type, rows, columns);
+        }
+      }
+    }
+  }
+
+  private static void checkShorts(TensorType type, int rows, int columns) {
+    TensorData tensor = TensorFixtures.ordinary(type, rows, columns, 31L * rows + columns);
+    TiledWeight weight = new WeightPacker(ALONE).packMatrix(tensor);
+    float[] values = TensorFixtures.dequantize(tensor);
+    for (int batch : BATCHES) {
+      float[] x = TensorFixtures.activations(batch * columns, columns + batch);
+      float[] product = multiply(NativeLevel.AVX2, weight, x, batch, Precision.FLOAT32);
+      for (int b = 0; b < batch; b++) {
+        for (int r = 0; r < rows; r++) {
+          double wanted = 0;
+          double bound = 1e-30;
+          for (int c = 0; c < columns; c++) {
+            double term = (double) values[r * columns + c] * x[b * columns + c];
+            wanted += term;
+            // Half a step of 2^15 in the block's largest, and float32's own error.
+            double largest = largest(x, b * columns + c / 32 * 32);
+            bound += Math.abs(values[r * columns + c]) * largest * 0x1p-16 * 1.01;
+            bound += 1e-6 * Math.abs(term);
+          }
+          // A minimum's part may be as large as the quant's and of the other sign.
+          bound += 1e-5 * Math.abs(wanted) + 2e-6 * magnitude(weight, r, x, b * columns);
+          assertThat((double) product[b * rows + r])
+              .as("%s %d x %d, row %d of %d", type, rows, columns, r, b)
+              .isCloseTo(wanted, within(bound));
+        }
+      }
+    }
+  }
+
+  /** The sum of what a row's blocks can be at most. */
+  private static double magnitude(TiledWeight weight, int row, float[] x, int at) {
+    double sum = 0;
+    for (int block = 0; block < weight.blocks(); block++) {
+      double largest = 0;
+      for (int c = 32 * block; c < 32 * block + 32; c++) {
+        largest = Math.max(largest, Math.abs(weight.value(row, c)));
+      }
+      sum += 32 * largest * largest(x, at + 32 * block);
+    }
+    return sum;
+  }
+
+  @ParameterizedTest
+  @EnumSource(Mode.class)
+  void aRowDoesNotDependOnItsBatchNorOnTheThreads(Mode mode) {
+    NativeKernelAssumptions.assume();
+    NativeLevel level = mode.level == null ? NativeLibrary.vectorLevel() : mode.level;
+    NativeKernelAssumptions.assume(level);
     TiledWeight first = weight(TensorType.Q4_1, 97, 576);
     TiledWeight second = weight(TensorType.Q8_0, 33, 576);
     int most = 300;
@@ -189,10 +244,10 @@ class NativeProductsTest {
           CpuActivations out1 = CpuActivations.allocate(batch, 97);
           CpuActivations out2 = CpuActivations.allocate(batch, 33);
           products.begin(x, most - batch, batch, 0);
-          if (level == NativeLevel.AMX) {
-            products.allowBfloat16();
-          } else {
+          if (mode == Mode.BYTES) {
             products.roundActivations();
+          } else {
+            products.roundToSixteenBits();
           }
           products.add(first, out1);
           products.add(second, out2);
@@ -208,10 +263,23 @@ class NativeProductsTest {
     }
   }
 
+  /** How activations are rounded, and the level that does so; any has the first. */
+  private enum Mode {
+    BYTES(null),
+    SHORTS(NativeLevel.AVX2),
+    BFLOAT16(NativeLevel.AMX);
+
+    private final NativeLevel level;
+
+    Mode(NativeLevel level) {
+      this.level = level;
+    }
+  }
+
   @Test
   void rowsOutsideTheTargetAreRefused() {
-    assume(NativeLevel.AVX512);
-    NativeProducts products = new NativeProducts(NativeLevel.AVX512, 1);
+    NativeKernelAssumptions.assume();
+    NativeProducts products = new NativeProducts(NativeLibrary.vectorLevel(), 1);
     QuantizedWeight weight = (QuantizedWeight) weight(TensorType.Q4_1, 64, 64);
     products.round(new float[128], 0, 2, 64);
     CpuActivations out = CpuActivations.allocate(2, 64);
@@ -242,7 +310,7 @@ class NativeProductsTest {
     if (kind == Precision.ROUNDED) {
       products.roundActivations();
     } else {
-      products.allowBfloat16();
+      products.roundToSixteenBits();
     }
     products.add(weight, out);
     products.run();

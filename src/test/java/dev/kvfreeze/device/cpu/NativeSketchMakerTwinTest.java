@@ -1,7 +1,6 @@
 package dev.kvfreeze.device.cpu;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assumptions.assumeThat;
 
 import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.KvFormat;
@@ -14,17 +13,19 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** Sketches made in C against those made in Java, over the vector and the scalar kernels. */
+@Tag("native-kernels")
 class NativeSketchMakerTwinTest {
   private static final int PAGES = 37;
 
   @BeforeAll
   static void nativeKernelsAreThere() {
-    assumeThat(NativeLibrary.level()).isNotEqualTo(NativeLevel.NONE);
+    NativeKernelAssumptions.assume();
   }
 
   @ParameterizedTest

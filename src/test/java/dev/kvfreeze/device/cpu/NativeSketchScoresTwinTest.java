@@ -3,7 +3,6 @@ package dev.kvfreeze.device.cpu;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
-import static org.assertj.core.api.Assumptions.assumeThat;
 
 import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.SketchSegment;
@@ -14,6 +13,7 @@ import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -23,6 +23,7 @@ import org.junit.jupiter.params.provider.CsvSource;
  * to 16 bits, a thousandth of a page's mass, and three where the weights of channels spread them;
  * the codes' own error is hundreds of times that.
  */
+@Tag("native-kernels")
 class NativeSketchScoresTwinTest {
   private static final float TOLERANCE = 1e-3f;
   private static final float CHANNELS_TOLERANCE = 3e-3f;
@@ -35,7 +36,7 @@ class NativeSketchScoresTwinTest {
 
   @BeforeAll
   static void start() {
-    assumeThat(NativeLibrary.level()).isNotEqualTo(NativeLevel.NONE);
+    NativeKernelAssumptions.assume();
     pool = new WorkerPool(2);
   }
 
@@ -174,7 +175,10 @@ class NativeSketchScoresTwinTest {
 
   private static SketchScores natively(WorkerPool threads) {
     return new SketchScores(
-        threads, new ScalarAttentionKernels(), new ScalarSketchKernels(), NativeLevel.AVX512);
+        threads,
+        new ScalarAttentionKernels(),
+        new ScalarSketchKernels(),
+        NativeLibrary.vectorLevel());
   }
 
   /** Random sketches of some sequences. */

@@ -1,13 +1,12 @@
 // Tiles of quantised weights as QuantizedWeight.java lays them out: 32 output rows, blocks of 32 columns; a
 // tile's scales come first, then its quants, the two blocks of a pair alternating.
 
-#ifndef KVFREEZE_WEIGHTS_AVX512_H
-#define KVFREEZE_WEIGHTS_AVX512_H
+#ifndef KVFREEZE_WEIGHTS_H
+#define KVFREEZE_WEIGHTS_H
 
-#include <immintrin.h>
 #include <stdint.h>
 
-#define INLINE static inline __attribute__((always_inline))
+#include "vectors.h"
 
 enum { TILE_ROWS = 32, BLOCK_COLUMNS = 32, LINE_WORDS = 16 };
 
@@ -21,12 +20,6 @@ typedef struct {
   int zero_point;
   int blocks;
 } Weight;
-
-// Scale and minimum of the 32 rows in one group of columns: value = quant * scale + minimum.
-typedef struct {
-  __m512 scale[2];
-  __m512 minimum[2];
-} Scales;
 
 INLINE int scale_words(const Weight *weight) {
   return weight->kind == HALF_PAIR ? 32 : weight->kind == HALF ? 16 : 64;
@@ -68,43 +61,5 @@ INLINE int stored_block(int block, int blocks) {
 }
 
 INLINE int block_of(int stored, int blocks) { return stored % 2 == 0 ? stored / 2 : (blocks + 1) / 2 + stored / 2; }
-
-INLINE __m512 halves_low(__m512i words) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(words)); }
-
-INLINE __m512 halves_high(__m512i words) { return halves_low(_mm512_srli_epi32(words, 16)); }
-
-INLINE Scales load_scales(const Weight *weight, const int32_t *at, int group) {
-  Scales s;
-  const __m512 zero = _mm512_set1_ps((float)-weight->zero_point);
-  switch (weight->kind) {
-    case HALF_PAIR:
-      for (int i = 0; i < 2; i++) {
-        const __m512i pair = _mm512_loadu_si512(at + 16 * i);
-        s.scale[i] = halves_low(pair);
-        s.minimum[i] = halves_high(pair);
-      }
-      break;
-    case HALF: {
-      const __m512i pair = _mm512_loadu_si512(at);
-      s.scale[0] = halves_low(pair);
-      s.scale[1] = halves_high(pair);
-      s.minimum[0] = _mm512_mul_ps(zero, s.scale[0]);
-      s.minimum[1] = _mm512_mul_ps(zero, s.scale[1]);
-      break;
-    }
-    case FLOAT_PAIR:
-      for (int i = 0; i < 2; i++) {
-        s.scale[i] = _mm512_loadu_ps((const float *)at + 16 * i);
-        s.minimum[i] = _mm512_loadu_ps((const float *)at + TILE_ROWS + 16 * i);
-      }
-      break;
-    default:
-      for (int i = 0; i < 2; i++) {
-        s.scale[i] = _mm512_loadu_ps((const float *)at + group * TILE_ROWS + 16 * i);
-        s.minimum[i] = _mm512_mul_ps(zero, s.scale[i]);
-      }
-  }
-  return s;
-}
 
 #endif

@@ -1,13 +1,12 @@
 // The exponential of the softmaxes, 16 at a time: the polynomial and the limit of VectorMath.java.
 
-#ifndef KVFREEZE_SOFTMAX_AVX512_H
-#define KVFREEZE_SOFTMAX_AVX512_H
+#ifndef KVFREEZE_SOFTMAX_H
+#define KVFREEZE_SOFTMAX_H
 
-#include <immintrin.h>
 #include <math.h>
 #include <stddef.h>
 
-#define INLINE static inline __attribute__((always_inline))
+#include "vectors.h"
 
 // Differences below minus this weigh exactly nothing.
 #define EXP_LIMIT 87.0f

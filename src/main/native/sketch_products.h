@@ -1,7 +1,7 @@
 // Scores of runs of sketched tokens.
 
-#ifndef KVFREEZE_SKETCH_PRODUCTS_AVX512_H
-#define KVFREEZE_SKETCH_PRODUCTS_AVX512_H
+#ifndef KVFREEZE_SKETCH_PRODUCTS_H
+#define KVFREEZE_SKETCH_PRODUCTS_H
 
 #include "sketch_call.h"
 

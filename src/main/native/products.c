@@ -1,31 +1,18 @@
 // Products of rows of activations rounded to 8 bits with quantised weights, bound by memory: integer dot products
-// of each block (VNNI), scaled and summed in the order of the Java kernels, so that both give the same bits.
+// of each block, scaled and summed in the order of the Java kernels, so that both give the same bits.
 
 #include <jni.h>
 #include <string.h>
 
 #include "held_arrays.h"
-#include "weights_avx512.h"
+#include "rounded_rows.h"
+#include "weight_scales.h"
 
-enum {
-  // A block of rounded activations in words: 8 words of quants for words of eight 4-bit weights, the even columns
-  // of each 8 and then the odd ones; 8 of the quants in order, for words of four 8-bit weights; the sums of the
-  // first and of the second 16 quants; their scale, a float.
-  ORDERED = 8,
-  FIRST_SUM = 16,
-  SECOND_SUM = 17,
-  SCALE = 18,
-  BLOCK_WORDS = 20,
-  // How far ahead of the computation lines are fetched: about what memory delivers while it answers.
-  AHEAD_WORDS = 1024,
-  MAX_ROWS_TOGETHER = 4
-};
-
-INLINE float float_at(const int32_t *word) {
-  float value;
-  memcpy(&value, word, sizeof value);
-  return value;
-}
+#ifdef __AVX512F__
+#include "dots_avx512.h"
+#else
+#include "dots_avx2.h"
+#endif
 
 static void round_block(const float *x, int32_t *block) {
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
@@ -37,8 +24,7 @@ static void round_block(const float *x, int32_t *block) {
   const int bits = _mm512_reduce_max_epi32(larger);
   float largest;
   memcpy(&largest, &bits, sizeof largest);
-  // Below this a quotient would overflow; such a block is zeros for every purpose.
-  const float inverse = largest < 0x1p-126f ? 0 : 127 / largest;
+  const float inverse = inverse_of(largest, 127);
   const __m512i a = _mm512_cvtps_epi32(_mm512_mul_ps(low, _mm512_set1_ps(inverse)));
   const __m512i b = _mm512_cvtps_epi32(_mm512_mul_ps(high, _mm512_set1_ps(inverse)));
   const __m256i ordered = _mm256_set_m128i(_mm512_cvtepi32_epi8(b), _mm512_cvtepi32_epi8(a));
@@ -52,34 +38,27 @@ static void round_block(const float *x, int32_t *block) {
   memcpy(block + SCALE, &scale, sizeof scale);
 }
 
-INLINE void fetch(const int32_t *from, int words) {
-  for (int i = 0; i < words; i += LINE_WORDS) {
-    _mm_prefetch((const char *)(from + i), _MM_HINT_T0);
-  }
+INLINE int32_t sum_of(const int32_t *block, int group, const int groups) {
+  return groups == 2 ? block[FIRST_SUM + group] : block[FIRST_SUM] + block[SECOND_SUM];
 }
 
-// Integer dot products of one group of columns of a block with `rows` rows, begun at `shift` of each.
-INLINE void add_dots(const int32_t *quants, int stride, const int32_t *x, int x_stride, int rows, int from_word,
-                     int to_word, const int bits, __m512i dots[][2]) {
-  const __m512i nibble = _mm512_set1_epi8(15);
-  for (int w = from_word; w < to_word; w++) {
+// Integer dot products of a group of columns become parts of float sums.
+INLINE void add_scaled(const Weight *weight, const int32_t *tile, int stored, int group, const int32_t *x, int x_stride,
+                       int rows, __m512i dots[][2], __m512 products[][2], __m512 offsets[][2], const int centred,
+                       const int groups) {
+  __m512 sums[MAX_ROWS_TOGETHER];
+  for (int r = 0; r < rows; r++) {
+    const int32_t *block = x + r * x_stride;
+    sums[r] = _mm512_set1_ps((float)sum_of(block, group, groups) * float_at(block + SCALE));
+  }
+  const Scales s = load_scales(weight, scales_of(weight, tile, stored), group);
+  for (int r = 0; r < rows; r++) {
+    const __m512 scale = _mm512_set1_ps(float_at(x + r * x_stride + SCALE));
     for (int i = 0; i < 2; i++) {
-      const int32_t *at = quants + w * stride + 16 * i;
-      _mm_prefetch((const char *)(at + AHEAD_WORDS), _MM_HINT_T0);
-      const __m512i words = _mm512_loadu_si512(at);
-      if (bits == 4) {
-        const __m512i even = _mm512_and_si512(words, nibble);
-        const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(words, 4), nibble);
-        for (int r = 0; r < rows; r++) {
-          const int32_t *q = x + r * x_stride + 2 * w;
-          dots[r][i] = _mm512_dpbusd_epi32(dots[r][i], even, _mm512_set1_epi32(q[0]));
-          dots[r][i] = _mm512_dpbusd_epi32(dots[r][i], odd, _mm512_set1_epi32(q[1]));
-        }
-      } else {
-        for (int r = 0; r < rows; r++) {
-          const int32_t *q = x + r * x_stride + ORDERED + w;
-          dots[r][i] = _mm512_dpbusd_epi32(dots[r][i], words, _mm512_set1_epi32(*q));
-        }
+      const __m512 dot = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(dots[r][i]));
+      products[r][i] = _mm512_fmadd_ps(s.scale[i], dot, products[r][i]);
+      if (!centred) {
+        offsets[r][i] = _mm512_fmadd_ps(s.minimum[i], sums[r], offsets[r][i]);
       }
     }
   }
@@ -93,29 +72,35 @@ INLINE void add_block(const Weight *weight, const int32_t *tile, int stored, con
   x += stored * BLOCK_WORDS;
   for (int group = 0; group < groups; group++) {
     __m512i dots[MAX_ROWS_TOGETHER][2];
-    __m512 sums[MAX_ROWS_TOGETHER];
     for (int r = 0; r < rows; r++) {
-      const int32_t *block = x + r * x_stride;
-      const int32_t sum = groups == 2 ? block[FIRST_SUM + group] : block[FIRST_SUM] + block[SECOND_SUM];
-      dots[r][0] = dots[r][1] = _mm512_set1_epi32(centred ? -128 * sum : 0);
-      sums[r] = _mm512_set1_ps((float)sum * float_at(block + SCALE));
+      dots[r][0] = dots[r][1] = first_dots(centred, sum_of(x + r * x_stride, group, groups));
     }
     const int words = bits / groups;
     add_dots(quants_of(weight, tile, stored), quant_stride(weight, stored), x, x_stride, rows, group * words,
-             (group + 1) * words, bits, dots);
-    const Scales s = load_scales(weight, scales_of(weight, tile, stored), group);
-    for (int r = 0; r < rows; r++) {
-      const __m512 scale = _mm512_set1_ps(float_at(x + r * x_stride + SCALE));
-      for (int i = 0; i < 2; i++) {
-        const __m512 dot = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(dots[r][i]));
-        products[r][i] = _mm512_fmadd_ps(s.scale[i], dot, products[r][i]);
-        if (!centred) {
-          offsets[r][i] = _mm512_fmadd_ps(s.minimum[i], sums[r], offsets[r][i]);
-        }
-      }
+             (group + 1) * words, bits, centred, dots);
+    add_scaled(weight, tile, stored, group, x, x_stride, rows, dots, products, offsets, centred, groups);
+  }
+}
+
+#ifndef __AVX512F__
+// The two blocks of a pair times one row, in the order in which they lie in memory.
+INLINE void add_block_pair(const Weight *weight, const int32_t *tile, int stored, const int32_t *x,
+                           __m512 products[][2], __m512 offsets[][2], const int bits, const int centred,
+                           const int groups) {
+  const int words = bits / groups;
+  x += stored * BLOCK_WORDS;
+  __m512i dots[2][2][2];
+  for (int group = 0; group < groups; group++) {
+    add_pair_dots(quants_of(weight, tile, stored), x, group * words, (group + 1) * words, bits, centred, dots[group]);
+  }
+  for (int block = 0; block < 2; block++) {
+    for (int group = 0; group < groups; group++) {
+      add_scaled(weight, tile, stored + block, group, x + block * BLOCK_WORDS, 0, 1, &dots[group][block], products,
+                 offsets, centred, groups);
     }
   }
 }
+#endif
 
 INLINE void multiply_tile(const Weight *weight, const int32_t *tile, const int32_t *x, int rows, float *out,
                           int out_stride, int tile_rows, const int bits, const int centred, const int groups) {
@@ -126,7 +111,13 @@ INLINE void multiply_tile(const Weight *weight, const int32_t *tile, const int32
       products[r][i] = offsets[r][i] = _mm512_setzero_ps();
     }
   }
-  for (int stored = 0; stored < weight->blocks; stored++) {
+  int stored = 0;
+#ifndef __AVX512F__
+  for (; rows == 1 && stored + 1 < weight->blocks; stored += 2) {
+    add_block_pair(weight, tile, stored, x, products, offsets, bits, centred, groups);
+  }
+#endif
+  for (; stored < weight->blocks; stored++) {
     add_block(weight, tile, stored, x, rows, products, offsets, bits, centred, groups);
   }
   const uint32_t mask = tile_rows >= 32 ? 0xffffffffu : (1u << tile_rows) - 1;

@@ -1,8 +1,8 @@
 // Attention of single rows over paged bfloat16 keys and values: see NativeDecodeAttention.java, which lays out the
 // arrays and checks all bounds, and PageLayout.java for a page's words.
 
-#include "decode_keys_avx512.h"
-#include "decode_values_avx512.h"
+#include "decode_keys.h"
+#include "decode_values.h"
 #include "java_arrays.h"
 
 // The queries of a head by the scale, in the order in which the keys' kernel reads them.

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 // As in NativeLibrary.java.
-enum { FEATURE_AVX512 = 1, FEATURE_AMX = 2 };
+enum { FEATURE_AVX2 = 1, FEATURE_AVX512 = 2, FEATURE_AMX = 4 };
 
 // CPUID leaf 7, register EDX; the compiler's header has no names for them.
 enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25 };
@@ -25,34 +25,42 @@ static int amx_permitted(void) {
   return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
 }
 
-static int detect(void) {
+static int has(uint32_t register_bits, uint32_t wanted) { return (register_bits & wanted) == wanted; }
+
+// The features of x86-64-v3, of which the compiler may use all.
+static int has_avx2(uint64_t state, uint32_t ecx1, uint32_t ebx7) {
   uint32_t a, b, c, d;
-  if (!__get_cpuid(1, &a, &b, &c, &d)) {
-    return 0;
-  }
-  const uint32_t wanted = bit_OSXSAVE | bit_FMA | bit_F16C | bit_AVX;
-  if ((c & wanted) != wanted) {
+  const uint64_t avx_state = 0x6;
+  return (state & avx_state) == avx_state && has(ecx1, bit_FMA | bit_F16C | bit_AVX | bit_MOVBE | bit_POPCNT)
+         && has(ebx7, bit_AVX2 | bit_BMI | bit_BMI2) && __get_cpuid(0x80000001, &a, &b, &c, &d) && has(c, bit_LZCNT);
+}
+
+static int has_avx512(uint64_t state, uint32_t ebx7, uint32_t ecx7) {
+  const uint64_t avx512_state = 0xe6;
+  return (state & avx512_state) == avx512_state && has(ebx7, bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL)
+         && has(ecx7, bit_AVX512VNNI | bit_AVX512VBMI | bit_AVX512VBMI2 | bit_AVX512BITALG | bit_AVX512VPOPCNTDQ);
+}
+
+static int has_amx(uint64_t state, uint32_t edx7) {
+  uint32_t a, b, c, d;
+  const uint64_t tile_state = 0x60000;
+  return has(edx7, AMX_TILE | AMX_BF16 | AMX_INT8) && (state & tile_state) == tile_state
+         && __get_cpuid_count(7, 1, &a, &b, &c, &d) && has(a, bit_AVX512BF16) && amx_permitted();
+}
+
+static int detect(void) {
+  uint32_t a, b, c, d, ecx1;
+  if (!__get_cpuid(1, &a, &b, &ecx1, &d) || !has(ecx1, bit_OSXSAVE) || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
     return 0;
   }
   const uint64_t state = enabled_state();
-  const uint64_t avx512_state = 0xe6;
-  if ((state & avx512_state) != avx512_state || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+  if (!has_avx2(state, ecx1, b)) {
     return 0;
   }
-  const uint32_t avx512 = bit_AVX2 | bit_BMI2 | bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
-  const uint32_t more = bit_AVX512VNNI | bit_AVX512VBMI | bit_AVX512VBMI2 | bit_AVX512BITALG | bit_AVX512VPOPCNTDQ;
-  if ((b & avx512) != avx512 || (c & more) != more) {
-    return 0;
+  if (!has_avx512(state, b, c)) {
+    return FEATURE_AVX2;
   }
-  int features = FEATURE_AVX512;
-  const uint32_t amx = AMX_TILE | AMX_BF16 | AMX_INT8;
-  const uint64_t tile_state = 0x60000;
-  uint32_t a1, b1, c1, d1;
-  if ((d & amx) == amx && (state & tile_state) == tile_state && __get_cpuid_count(7, 1, &a1, &b1, &c1, &d1)
-      && (a1 & bit_AVX512BF16) && amx_permitted()) {
-    features |= FEATURE_AMX;
-  }
-  return features;
+  return FEATURE_AVX2 | FEATURE_AVX512 | (has_amx(state, d) ? FEATURE_AMX : 0);
 }
 
 JNIEXPORT jint JNICALL Java_dev_kvfreeze_device_cpu_NativeLibrary_features(JNIEnv *env, jclass owner) {

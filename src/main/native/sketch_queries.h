@@ -1,7 +1,7 @@
 // Queries prepared for the sketches: turned like the keys or laid out by code, rounded, and their waves with the centre of the keys.
 
-#ifndef KVFREEZE_SKETCH_QUERIES_AVX512_H
-#define KVFREEZE_SKETCH_QUERIES_AVX512_H
+#ifndef KVFREEZE_SKETCH_QUERIES_H
+#define KVFREEZE_SKETCH_QUERIES_H
 
 #include "sketch_call.h"
 
@@ -31,14 +31,11 @@ static void gather(const Call *c, const float *x, int head, float *gathered) {
 }
 
 // Where in 64 codes the four bytes lie that a shift brings to the low ends of a word's bytes.
-static __m512i byte_order(int planes) {
-  uint8_t order[64];
-  const int shifts = 8 / planes;
+static void set_byte_order(Call *c) {
   for (int i = 0; i < 64; i++) {
-    const int byte = i % 4, shift = i / 4 % shifts, word = i / 4 / shifts;
-    order[i] = (uint8_t)(word * 4 * shifts + byte * shifts + shift);
+    const int byte = i % 4, shift = i / 4 % c->shifts, word = i / 4 / c->shifts;
+    c->order[i] = (uint8_t)(word * 4 * c->shifts + byte * c->shifts + shift);
   }
-  return _mm512_loadu_si512(order);
 }
 
 // Rounds a rotated query to 16 bits and lays its bytes out as the codes come out of their words.
@@ -69,7 +66,7 @@ static void round_query(Call *c, const float *rotated, int query) {
   const int chunk = query / MOST_QUERIES * MOST_QUERIES;
   const int count = c->group - chunk < MOST_QUERIES ? c->group - chunk : MOST_QUERIES;
   int32_t *to = c->bytes + (size_t)chunk * 2 * c->words * c->shifts + 2 * (query - chunk);
-  const __m512i order = byte_order(c->set[SET_PLANES]);
+  const __m512i order = _mm512_loadu_si512(c->order);
   for (int i = 0, at = 0; i < padded; i += 64) {
     int32_t upper[16], lower[16];
     _mm512_storeu_si512(upper, _mm512_permutexvar_epi8(order, _mm512_loadu_si512(high + i)));

@@ -1,9 +1,16 @@
 // Scores of decode attention: queries times the keys of a part.
 
-#ifndef KVFREEZE_DECODE_KEYS_AVX512_H
-#define KVFREEZE_DECODE_KEYS_AVX512_H
+#ifndef KVFREEZE_DECODE_KEYS_H
+#define KVFREEZE_DECODE_KEYS_H
 
 #include "decode_call.h"
+
+// Sums for the two halves of a word, where registers allow; one for both halves else.
+#ifdef __AVX512F__
+enum { HALF_SUMS = 2 };
+#else
+enum { HALF_SUMS = 1 };
+#endif
 
 // Blocks of up to 16 neighbouring tokens that share the broadcasts of the queries.
 typedef struct {
@@ -16,7 +23,8 @@ typedef struct {
 // hold rubbish that later scores overwrite.
 INLINE void key_products(const Call *c, const KeyBlocks *b, const float *queries, const int aheadStep, const int blocks,
                          const int count) {
-  __m512 low[8], high[8];
+  __m512 low[8], apart[8];
+  __m512 *high = HALF_SUMS == 2 ? apart : low;
 #pragma clang loop unroll(full)
   for (int i = 0; i < blocks * count; i++) {
     low[i] = high[i] = _mm512_setzero_ps();
@@ -50,7 +58,8 @@ INLINE void key_products(const Call *c, const KeyBlocks *b, const float *queries
   for (int g = 0; g < count; g++) {
 #pragma clang loop unroll(full)
     for (int p = 0; p < blocks; p++) {
-      _mm512_storeu_ps(b->scores[p] + (size_t)g * c->stride, _mm512_add_ps(low[p * count + g], high[p * count + g]));
+      const int i = p * count + g;
+      _mm512_storeu_ps(b->scores[p] + (size_t)g * c->stride, HALF_SUMS == 2 ? _mm512_add_ps(low[i], high[i]) : low[i]);
     }
   }
 }

@@ -2,8 +2,8 @@
 // KeySketches.java for the codes and CentreScores.java for the waves of the centre.
 
 #include "java_arrays.h"
-#include "sketch_products_avx512.h"
-#include "sketch_queries_avx512.h"
+#include "sketch_products.h"
+#include "sketch_queries.h"
 
 // Hides tokens of the runs that are not of the part's pages or before the window.
 static void hide_others(const Call *c, const jint *run, const jint *columns, int pages, float *scores) {
@@ -239,6 +239,7 @@ JNIEXPORT jboolean JNICALL Java_dev_kvfreeze_device_cpu_NativeSketchScores_score
     c.waveStride = c.set[SET_WAVE_STRIDE];
     c.slowStride = c.set[SET_SLOW_STRIDE];
     lay_out_scratch(&c, scratchHeld);
+    set_byte_order(&c);
     score_parts(&c);
   }
   release(env, scratch, scratchHeld, JNI_ABORT);

@@ -1,9 +1,16 @@
 // Weighted values of decode attention: weights times the values of a part.
 
-#ifndef KVFREEZE_DECODE_VALUES_AVX512_H
-#define KVFREEZE_DECODE_VALUES_AVX512_H
+#ifndef KVFREEZE_DECODE_VALUES_H
+#define KVFREEZE_DECODE_VALUES_H
 
 #include "decode_call.h"
+
+// Registers of words whose values are summed together; both halves of each, for up to four queries.
+#ifdef __AVX512F__
+enum { MOST_REGISTERS = 2 };
+#else
+enum { MOST_REGISTERS = 1 };
+#endif
 
 // Some columns of the values times the weights of some queries, summed over the tokens of a part.
 typedef struct {
@@ -82,10 +89,10 @@ INLINE void value_columns(const Call *c, ValueBlock *v, Ahead *a, const int regi
 
 static void sum_values(const Call *c, int firstPage, int pages, float *sums, Ahead *a) {
   ValueBlock v = {firstPage, pages, 0, 0, sums};
-  for (; c->words - v.column > LANES; v.column += 2 * LANES) {
-    value_columns(c, &v, a, 2);
+  for (; c->words - v.column > (MOST_REGISTERS - 1) * LANES; v.column += MOST_REGISTERS * LANES) {
+    value_columns(c, &v, a, MOST_REGISTERS);
   }
-  if (v.column < c->words) {
+  if (MOST_REGISTERS == 2 && v.column < c->words) {
     value_columns(c, &v, a, 1);
   }
 }

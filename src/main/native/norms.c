@@ -1,13 +1,12 @@
 // Norms of rows and sums of exponentials of logits. The order of every sum is that of the source: the Vector API leaves
 // it open how lanes are added up, so that Java's bits change when a kernel is compiled. The caller has checked all bounds.
 
-#include <immintrin.h>
 #include <jni.h>
 #include <math.h>
 #include <stdint.h>
 
 #include "held_arrays.h"
-#include "softmax_avx512.h"
+#include "softmax.h"
 
 static double square_sum(const float *x, int count) {
   __m512 first = _mm512_setzero_ps();

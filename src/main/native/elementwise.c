@@ -1,11 +1,11 @@
 // What lies between the products of a prefill chunk: RoPE of neighbouring dimensions, and keys and values into pages.
 // The caller has checked all bounds.
 
-#include <immintrin.h>
 #include <jni.h>
 #include <stdint.h>
 
 #include "held_arrays.h"
+#include "vectors.h"
 
 // As in NativeElementwise.java.
 enum { FORMAT_F32 = 0 };

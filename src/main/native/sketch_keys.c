@@ -4,12 +4,12 @@
 // The caller has checked all bounds.
 
 #include <float.h>
-#include <immintrin.h>
 #include <jni.h>
 #include <stdint.h>
 
 #define MAX_HELD 12
 #include "held_arrays.h"
+#include "vectors.h"
 
 // As in NativeSketchMaker.java.
 enum { FORMAT_F32 = 0, PAIRS_ARE_NEIGHBOURS = 1 };

@@ -1,0 +1,238 @@
+// Products of many rows without a matrix unit: activations rounded to 16 bits in blocks of 32 columns, which loses as
+// little as adding up in float32 does, times the quants themselves: two products and a sum an instruction, twice what
+// float32 does. A strip of 16 weight rows is unpacked once for all rows of activations and stays in the first cache.
+
+#include <jni.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "held_arrays.h"
+#include "rounded_rows.h"
+#include "weight_scales.h"
+
+enum {
+  // A block of a row of activations, in words: 16 pairs of neighbouring columns; the scale; the sum of the block.
+  PAIRS = BLOCK_COLUMNS / 2,
+  SHORT_SCALE = PAIRS,
+  SHORT_SUM,
+  SHORT_BLOCK_WORDS,
+  STRIP_ROWS = 16,
+  // Blocks of a strip that are unpacked together: 20 KB.
+  STRIP_BLOCKS = 16,
+  // Rows of activations whose blocks stay in the second cache.
+  GROUP_ROWS = 256,
+  MOST_ROWS = 4
+};
+
+#define SHORTS 32767.0f
+
+// A block of a strip: pairs of columns by row, and what their products are multiplied by.
+typedef struct {
+  int32_t pairs[PAIRS][STRIP_ROWS];
+  float scale[2][STRIP_ROWS];
+  float minimum[STRIP_ROWS];
+} StripBlock;
+
+INLINE __m256i magnitude(__m256 x) { return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff)); }
+
+static void round_block_to_shorts(const float *x, int32_t *block) {
+  __m256 values[4];
+  __m256i larger = _mm256_setzero_si256();
+  for (int i = 0; i < 4; i++) {
+    values[i] = _mm256_loadu_ps(x + 8 * i);
+    // As integers, the bits of positive floats are ordered, and NaN comes last.
+    larger = _mm256_max_epi32(larger, magnitude(values[i]));
+  }
+  const int bits = pair_reduce_max_epi32((IntPair){larger, larger});
+  float largest;
+  memcpy(&largest, &bits, sizeof largest);
+  const __m256 inverse = _mm256_set1_ps(inverse_of(largest, SHORTS));
+  __m256i sums = _mm256_setzero_si256();
+  for (int i = 0; i < 4; i += 2) {
+    const __m256i low = _mm256_cvtps_epi32(_mm256_mul_ps(values[i], inverse));
+    const __m256i high = _mm256_cvtps_epi32(_mm256_mul_ps(values[i + 1], inverse));
+    const __m256i shorts = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
+    _mm256_storeu_si256((__m256i *)(block + 4 * i), shorts);
+    sums = _mm256_add_epi32(sums, _mm256_madd_epi16(shorts, _mm256_set1_epi16(1)));
+  }
+  const float scale = largest / SHORTS;
+  const float sum = (float)pair_reduce_add_epi32((IntPair){sums, _mm256_setzero_si256()}) * scale;
+  memcpy(block + SHORT_SCALE, &scale, sizeof scale);
+  memcpy(block + SHORT_SUM, &sum, sizeof sum);
+}
+
+// Neighbouring quants as pairs of 16-bit numbers, less the zero point where the weight has one.
+INLINE void unpack_quants(const Weight *weight, const int32_t *quants, int stride, StripBlock *to, const int bits) {
+  const __m256i mask = _mm256_set1_epi32((1 << bits) - 1);
+  const __m256i high_mask = _mm256_set1_epi32(((1 << bits) - 1) << 16);
+  const int signs = weight->kind == HALF || weight->kind == FLOAT_TWO_GROUPS;
+  const __m256i zero = _mm256_set1_epi16((short)(signs ? weight->zero_point : 0));
+  const int pairs = 16 / bits;
+  for (int w = 0; w < bits; w++) {
+    for (int i = 0; i < STRIP_ROWS; i += 8) {
+      __m256i words = _mm256_loadu_si256((const __m256i *)(quants + w * stride + i));
+#pragma clang loop unroll(full)
+      for (int p = 0; p < pairs; p++) {
+        const __m256i low = _mm256_and_si256(words, mask);
+        const __m256i high = _mm256_and_si256(_mm256_slli_epi32(words, 16 - bits), high_mask);
+        const __m256i pair = _mm256_sub_epi16(_mm256_or_si256(low, high), zero);
+        _mm256_storeu_si256((__m256i *)(to->pairs[w * pairs + p] + i), pair);
+        words = _mm256_srli_epi32(words, 2 * bits);
+      }
+    }
+  }
+}
+
+static void unpack_strip(const Weight *weight, const int32_t *tile, int half, int from, int to, StripBlock *strip) {
+  const int signs = weight->kind == HALF || weight->kind == FLOAT_TWO_GROUPS;
+  for (int block = from; block < to; block++) {
+    const int stored = stored_block(block, weight->blocks);
+    const int32_t *quants = quants_of(weight, tile, stored) + STRIP_ROWS * half;
+    const int stride = quant_stride(weight, stored);
+    if (weight->bits == 4) {
+      unpack_quants(weight, quants, stride, strip, 4);
+    } else {
+      unpack_quants(weight, quants, stride, strip, 8);
+    }
+    const int32_t *scales = scales_of(weight, tile, stored);
+    const int groups = weight->kind == FLOAT_TWO_GROUPS ? 2 : 1;
+    for (int group = 0; group < groups; group++) {
+      const Scales s = load_scales(weight, scales, group);
+      _mm512_storeu_ps(strip->scale[group], s.scale[half]);
+      _mm512_storeu_ps(strip->minimum, signs ? _mm512_setzero_ps() : s.minimum[half]);
+    }
+    strip++;
+  }
+}
+
+// A group of columns of a block for some rows: integer products, and from them sums in float32.
+INLINE void add_columns(const StripBlock *strip, const int32_t *x, int64_t stride, const int from, const int to,
+                        const float *scales, __m512 *sums, const int rows) {
+  __m512i dots[MOST_ROWS];
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++) {
+    dots[r] = _mm512_setzero_si512();
+  }
+#pragma clang loop unroll_count(2)
+  for (int p = from; p < to; p++) {
+    const __m512i weights = _mm512_loadu_si512(strip->pairs[p]);
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r++) {
+      dots[r] = _mm512_dpwssd_epi32(dots[r], weights, _mm512_set1_epi32(x[r * stride + p]));
+    }
+  }
+  const __m512 scale = _mm512_loadu_ps(scales);
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++) {
+    const __m512 factor = _mm512_set1_ps(float_at(x + r * stride + SHORT_SCALE));
+    sums[r] = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(dots[r]), factor), scale, sums[r]);
+  }
+}
+
+// Adds some blocks of a strip times some rows to what out has, or to nothing at the beginning.
+INLINE void multiply_strip(const StripBlock *strip, int blocks, const int32_t *x, int64_t stride, int begin, float *out,
+                           int out_stride, __mmask16 lanes, const int groups, const int minimums, const int rows) {
+  __m512 sums[MOST_ROWS];
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++) {
+    sums[r] = begin ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(lanes, out + (int64_t)r * out_stride);
+  }
+  for (int block = 0; block < blocks; block++, strip++, x += SHORT_BLOCK_WORDS) {
+    if (groups == 2) {
+      add_columns(strip, x, stride, 0, PAIRS / 2, strip->scale[0], sums, rows);
+      add_columns(strip, x, stride, PAIRS / 2, PAIRS, strip->scale[1], sums, rows);
+    } else {
+      add_columns(strip, x, stride, 0, PAIRS, strip->scale[0], sums, rows);
+    }
+    if (minimums) {
+      const __m512 minimum = _mm512_loadu_ps(strip->minimum);
+#pragma clang loop unroll(full)
+      for (int r = 0; r < rows; r++) {
+        sums[r] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(float_at(x + r * stride + SHORT_SUM)), sums[r]);
+      }
+    }
+  }
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++) {
+    _mm512_mask_storeu_ps(out + (int64_t)r * out_stride, lanes, sums[r]);
+  }
+}
+
+// A function for each number of rows and kind of scales, so that all of their registers are named at compile time.
+#define STRIP_KERNEL(name, groups, minimums, rows)                                                                     \
+  static void name(const StripBlock *strip, int blocks, const int32_t *x, int64_t stride, int begin, float *out,       \
+                   int out_stride, __mmask16 lanes) {                                                                  \
+    multiply_strip(strip, blocks, x, stride, begin, out, out_stride, lanes, groups, minimums, rows);                   \
+  }
+
+STRIP_KERNEL(plain_1, 1, 0, 1)
+STRIP_KERNEL(plain_4, 1, 0, 4)
+STRIP_KERNEL(minimums_1, 1, 1, 1)
+STRIP_KERNEL(minimums_4, 1, 1, 4)
+STRIP_KERNEL(groups_1, 2, 0, 1)
+STRIP_KERNEL(groups_4, 2, 0, 4)
+
+typedef void (*StripKernel)(const StripBlock *, int, const int32_t *, int64_t, int, float *, int, __mmask16);
+
+static const StripKernel kernels[3][2] = {{plain_1, plain_4}, {minimums_1, minimums_4}, {groups_1, groups_4}};
+
+static int kernels_of(const Weight *weight) {
+  return weight->kind == FLOAT_TWO_GROUPS ? 2 : weight->kind == HALF ? 0 : 1;
+}
+
+static void multiply_group(const Weight *weight, int rows_of_weight, int from_tile, int to_tile, const int32_t *x,
+                           int rows, float *out, int out_stride) {
+  const StripKernel *kernel = kernels[kernels_of(weight)];
+  const int64_t stride = (int64_t)weight->blocks * SHORT_BLOCK_WORDS;
+  StripBlock strip[STRIP_BLOCKS] __attribute__((aligned(64)));
+  for (int half = 2 * from_tile; half < 2 * to_tile && half * STRIP_ROWS < rows_of_weight; half++) {
+    const int left = rows_of_weight - half * STRIP_ROWS;
+    const __mmask16 lanes = (__mmask16)(left >= STRIP_ROWS ? 0xffff : (1 << left) - 1);
+    for (int from = 0; from < weight->blocks; from += STRIP_BLOCKS) {
+      const int blocks = weight->blocks - from < STRIP_BLOCKS ? weight->blocks - from : STRIP_BLOCKS;
+      unpack_strip(weight, tile_of(weight, half / 2), half % 2, from, from + blocks, strip);
+      for (int row = 0; row < rows;) {
+        const int four = rows - row >= MOST_ROWS;
+        kernel[four](strip, blocks, x + row * stride + from * SHORT_BLOCK_WORDS, stride, from == 0,
+                     out + (int64_t)row * out_stride + half * STRIP_ROWS, out_stride, lanes);
+        row += four ? MOST_ROWS : 1;
+      }
+    }
+  }
+}
+
+JNIEXPORT jint JNICALL Java_dev_kvfreeze_device_cpu_NativeProducts_shortBlockWords(JNIEnv *env, jclass owner) {
+  return SHORT_BLOCK_WORDS;
+}
+
+JNIEXPORT void JNICALL Java_dev_kvfreeze_device_cpu_NativeProducts_roundToShorts(
+    JNIEnv *env, jclass owner, jfloatArray x_array, jint x_offset, jint blocks, jint from_row, jint to_row,
+    jintArray rounded_array) {
+  HeldArrays held = {.env = env};
+  const float *x = hold(&held, x_array);
+  int32_t *rounded = hold(&held, rounded_array);
+  for (int64_t i = (int64_t)from_row * blocks; i < (int64_t)to_row * blocks && !held.failed; i++) {
+    round_block_to_shorts(x + x_offset + i * BLOCK_COLUMNS, rounded + i * SHORT_BLOCK_WORDS);
+  }
+  release(&held);
+}
+
+JNIEXPORT void JNICALL Java_dev_kvfreeze_device_cpu_NativeProducts_multiplyShorts(
+    JNIEnv *env, jclass owner, jintArray words_array, jint kind, jint bits, jint zero_point, jint rows_of_weight,
+    jint blocks, jint from_tile, jint to_tile, jintArray rounded_array, jint rows, jfloatArray out_array,
+    jint out_offset, jint out_columns) {
+  HeldArrays held = {.env = env};
+  const int32_t *words = hold(&held, words_array);
+  const int32_t *rounded = hold(&held, rounded_array);
+  float *out = hold(&held, out_array);
+  if (!held.failed) {
+    const Weight weight = {words, kind, bits, zero_point, blocks};
+    for (int row = 0; row < rows; row += GROUP_ROWS) {
+      multiply_group(&weight, rows_of_weight, from_tile, to_tile,
+                     rounded + (int64_t)row * blocks * SHORT_BLOCK_WORDS,
+                     rows - row < GROUP_ROWS ? rows - row : GROUP_ROWS,
+                     out + out_offset + (int64_t)row * out_columns, out_columns);
+    }
+  }
+  release(&held);
+}

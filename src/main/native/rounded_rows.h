@@ -1,0 +1,44 @@
+// Rows of activations rounded to 8 bits, as the products read them: NativeProducts.java sizes them.
+
+#ifndef KVFREEZE_ROUNDED_ROWS_H
+#define KVFREEZE_ROUNDED_ROWS_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "weights.h"
+
+enum {
+  // A block of rounded activations in words: 8 words of quants for words of eight 4-bit weights, the even columns
+  // of each 8 and then the odd ones; 8 of the quants in order, for words of four 8-bit weights; the sums of the
+  // first and of the second 16 quants; their scale, a float.
+  ORDERED = 8,
+  FIRST_SUM = 16,
+  SECOND_SUM = 17,
+  SCALE = 18,
+  BLOCK_WORDS = 20,
+  // How far ahead of the computation lines are fetched: about what memory delivers while it answers.
+#ifdef __AVX512F__
+  AHEAD_WORDS = 1024,
+#else
+  AHEAD_WORDS = 512,
+#endif
+  MAX_ROWS_TOGETHER = 4
+};
+
+INLINE float float_at(const int32_t *word) {
+  float value;
+  memcpy(&value, word, sizeof value);
+  return value;
+}
+
+INLINE void fetch(const int32_t *from, int words) {
+  for (int i = 0; i < words; i += LINE_WORDS) {
+    _mm_prefetch((const char *)(from + i), _MM_HINT_T0);
+  }
+}
+
+// Below the smallest normal number a quotient would overflow; such a block is zeros for every purpose.
+INLINE float inverse_of(float largest, float quants) { return largest < 0x1p-126f ? 0 : quants / largest; }
+
+#endif
