@@ -61,30 +61,37 @@ static void round_block_to_shorts(const float *x, int32_t *block) {
   memcpy(block + SHORT_SUM, &sum, sizeof sum);
 }
 
-// Neighbouring quants as pairs of 16-bit numbers, less the zero point where the weight has one.
-INLINE void unpack_quants(const Weight *weight, const int32_t *quants, int stride, StripBlock *to, const int bits) {
+// Whether quants count from a zero point; else values have minimums.
+INLINE int has_zero_point(const Weight *weight) { return weight->kind == HALF || weight->kind == FLOAT_TWO_GROUPS; }
+
+INLINE __m256i zero_point_of(const Weight *weight) {
+  return _mm256_set1_epi16((short)(has_zero_point(weight) ? weight->zero_point : 0));
+}
+
+// Pair p of the neighbouring quants in words, as 16-bit numbers, less the zero point where there is one.
+INLINE __m256i pair_of(__m256i words, int p, __m256i zero, const int bits) {
   const __m256i mask = _mm256_set1_epi32((1 << bits) - 1);
   const __m256i high_mask = _mm256_set1_epi32(((1 << bits) - 1) << 16);
-  const int signs = weight->kind == HALF || weight->kind == FLOAT_TWO_GROUPS;
-  const __m256i zero = _mm256_set1_epi16((short)(signs ? weight->zero_point : 0));
+  const __m256i own = _mm256_srli_epi32(words, 2 * bits * p);
+  const __m256i high = _mm256_and_si256(_mm256_slli_epi32(own, 16 - bits), high_mask);
+  return _mm256_sub_epi16(_mm256_or_si256(_mm256_and_si256(own, mask), high), zero);
+}
+
+INLINE void unpack_quants(const Weight *weight, const int32_t *quants, int stride, StripBlock *to, const int bits) {
+  const __m256i zero = zero_point_of(weight);
   const int pairs = 16 / bits;
   for (int w = 0; w < bits; w++) {
     for (int i = 0; i < STRIP_ROWS; i += 8) {
-      __m256i words = _mm256_loadu_si256((const __m256i *)(quants + w * stride + i));
+      const __m256i words = _mm256_loadu_si256((const __m256i *)(quants + w * stride + i));
 #pragma clang loop unroll(full)
       for (int p = 0; p < pairs; p++) {
-        const __m256i low = _mm256_and_si256(words, mask);
-        const __m256i high = _mm256_and_si256(_mm256_slli_epi32(words, 16 - bits), high_mask);
-        const __m256i pair = _mm256_sub_epi16(_mm256_or_si256(low, high), zero);
-        _mm256_storeu_si256((__m256i *)(to->pairs[w * pairs + p] + i), pair);
-        words = _mm256_srli_epi32(words, 2 * bits);
+        _mm256_storeu_si256((__m256i *)(to->pairs[w * pairs + p] + i), pair_of(words, p, zero, bits));
       }
     }
   }
 }
 
 static void unpack_strip(const Weight *weight, const int32_t *tile, int half, int from, int to, StripBlock *strip) {
-  const int signs = weight->kind == HALF || weight->kind == FLOAT_TWO_GROUPS;
   for (int block = from; block < to; block++) {
     const int stored = stored_block(block, weight->blocks);
     const int32_t *quants = quants_of(weight, tile, stored) + STRIP_ROWS * half;
@@ -99,7 +106,7 @@ static void unpack_strip(const Weight *weight, const int32_t *tile, int half, in
     for (int group = 0; group < groups; group++) {
       const Scales s = load_scales(weight, scales, group);
       _mm512_storeu_ps(strip->scale[group], s.scale[half]);
-      _mm512_storeu_ps(strip->minimum, signs ? _mm512_setzero_ps() : s.minimum[half]);
+      _mm512_storeu_ps(strip->minimum, has_zero_point(weight) ? _mm512_setzero_ps() : s.minimum[half]);
     }
     strip++;
   }
@@ -201,6 +208,87 @@ static void multiply_group(const Weight *weight, int rows_of_weight, int from_ti
   }
 }
 
+// A group of columns of a block of all rows of a tile times one row of activations; the same sums as of a strip.
+INLINE void add_columns_of_tile(const int32_t *quants, int stride, __m256i zero, const int32_t *x, const int bits,
+                                const int from, const int to, const Scales *scales, __m512 *sums) {
+  __m256i dots[4];
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 4; i++) {
+    dots[i] = _mm256_setzero_si256();
+  }
+  const int pairs = 16 / bits;
+  for (int w = from; w < to; w++) {
+    const int32_t *at = quants + w * stride;
+    _mm_prefetch((const char *)(at + AHEAD_WORDS), _MM_HINT_T0);
+    _mm_prefetch((const char *)(at + AHEAD_WORDS + LINE_WORDS), _MM_HINT_T0);
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 4; i++) {
+      const __m256i words = _mm256_loadu_si256((const __m256i *)(at + 8 * i));
+#pragma clang loop unroll(full)
+      for (int p = 0; p < pairs; p++) {
+        const __m256i column = _mm256_set1_epi32(x[w * pairs + p]);
+        dots[i] = _mm256_add_epi32(dots[i], _mm256_madd_epi16(pair_of(words, p, zero, bits), column));
+      }
+    }
+  }
+  const __m512 factor = _mm512_set1_ps(float_at(x + SHORT_SCALE));
+#pragma clang loop unroll(full)
+  for (int half = 0; half < 2; half++) {
+    const __m512i both = {dots[2 * half], dots[2 * half + 1]};
+    sums[half] = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(both), factor), scales->scale[half], sums[half]);
+  }
+}
+
+INLINE void multiply_tile_by_row(const Weight *weight, const int32_t *tile, const int32_t *x, float *out, int tile_rows,
+                                 const int bits) {
+  __m512 sums[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+  const __m256i zero = zero_point_of(weight);
+  const int groups = weight->kind == FLOAT_TWO_GROUPS ? 2 : 1;
+  for (int block = 0; block < weight->blocks; block++, x += SHORT_BLOCK_WORDS) {
+    const int stored = stored_block(block, weight->blocks);
+    Scales scales;
+    for (int group = 0; group < groups; group++) {
+      scales = load_scales(weight, scales_of(weight, tile, stored), group);
+      add_columns_of_tile(quants_of(weight, tile, stored), quant_stride(weight, stored), zero, x, bits,
+                          group * bits / groups, (group + 1) * bits / groups, &scales, sums);
+    }
+    for (int half = 0; half < 2 && !has_zero_point(weight); half++) {
+      sums[half] = _mm512_fmadd_ps(scales.minimum[half], _mm512_set1_ps(float_at(x + SHORT_SUM)), sums[half]);
+    }
+  }
+  for (int half = 0; half < 2; half++) {
+    const int left = tile_rows - half * STRIP_ROWS;
+    const __mmask16 lanes = (__mmask16)(left >= STRIP_ROWS ? 0xffff : left > 0 ? (1 << left) - 1 : 0);
+    _mm512_mask_storeu_ps(out + half * STRIP_ROWS, lanes, sums[half]);
+  }
+}
+
+// One row alone: its weights are used once, so that unpacking them to memory would not pay.
+static void multiply_row(const Weight *weight, int rows_of_weight, int from_tile, int to_tile, const int32_t *x,
+                         float *out) {
+  for (int t = from_tile; t < to_tile; t++) {
+    const int32_t *tile = tile_of(weight, t);
+    const int tile_rows = rows_of_weight - t * TILE_ROWS;
+    if (weight->bits == 4) {
+      multiply_tile_by_row(weight, tile, x, out + t * TILE_ROWS, tile_rows, 4);
+    } else {
+      multiply_tile_by_row(weight, tile, x, out + t * TILE_ROWS, tile_rows, 8);
+    }
+  }
+}
+
+static void multiply_rows(const Weight *weight, int rows_of_weight, int from_tile, int to_tile, const int32_t *x,
+                          int rows, float *out, int out_stride) {
+  if (rows == 1) {
+    multiply_row(weight, rows_of_weight, from_tile, to_tile, x, out);
+    return;
+  }
+  for (int row = 0; row < rows; row += GROUP_ROWS) {
+    multiply_group(weight, rows_of_weight, from_tile, to_tile, x + (int64_t)row * weight->blocks * SHORT_BLOCK_WORDS,
+                   rows - row < GROUP_ROWS ? rows - row : GROUP_ROWS, out + (int64_t)row * out_stride, out_stride);
+  }
+}
+
 JNIEXPORT jint JNICALL Java_dev_kvfreeze_device_cpu_NativeProducts_shortBlockWords(JNIEnv *env, jclass owner) {
   return SHORT_BLOCK_WORDS;
 }
@@ -227,12 +315,7 @@ JNIEXPORT void JNICALL Java_dev_kvfreeze_device_cpu_NativeProducts_multiplyShort
   float *out = hold(&held, out_array);
   if (!held.failed) {
     const Weight weight = {words, kind, bits, zero_point, blocks};
-    for (int row = 0; row < rows; row += GROUP_ROWS) {
-      multiply_group(&weight, rows_of_weight, from_tile, to_tile,
-                     rounded + (int64_t)row * blocks * SHORT_BLOCK_WORDS,
-                     rows - row < GROUP_ROWS ? rows - row : GROUP_ROWS,
-                     out + out_offset + (int64_t)row * out_columns, out_columns);
-    }
+    multiply_rows(&weight, rows_of_weight, from_tile, to_tile, rounded, rows, out + out_offset, out_columns);
   }
   release(&held);
 }

@@ -9,7 +9,7 @@
 #define INLINE static inline __attribute__((always_inline))
 
 #ifndef __AVX512F__
-#include "vector_pairs_avx2.h"
+#include "vector_names_avx2.h"
 #endif
 
 #endif

@@ -24,6 +24,9 @@ import java.util.List;
 final class ForwardHarness implements AutoCloseable {
   private static final int CHUNK = 256;
 
+  /** Rows whose logits are computed together. */
+  private static final int LOGIT_ROWS = 64;
+
   private final Device device;
   private final KvCache cache;
   private final Transformer transformer;
@@ -46,7 +49,7 @@ final class ForwardHarness implements AutoCloseable {
     ModelSpec spec = model.spec();
     PageLayout layout = new PageLayout(spec.headSize(), pageTokens, format);
     this.device = device;
-    Transformer working = new Transformer(model, device, null, CHUNK, 1);
+    Transformer working = new Transformer(model, device, null, CHUNK, LOGIT_ROWS);
     PageMemory memory = device.pageMemory(layout, 1L << 30);
     ColdStore cold =
         memory
@@ -113,15 +116,15 @@ final class ForwardHarness implements AutoCloseable {
     double[] losses = new double[tokens.length - 1];
     float[] logits = new float[transformer.spec().vocabulary()];
     try (SequenceCache sequence = open()) {
-      for (int at = 0; at < losses.length; at += CHUNK) {
-        int count = Math.min(CHUNK, losses.length - at);
+      for (int at = 0; at < losses.length; at += LOGIT_ROWS) {
+        int count = Math.min(LOGIT_ROWS, losses.length - at);
         sequence.extend(count);
         sequence.beginStep(StepKind.PREFILL);
         transformer.forward(List.of(new ForwardSlice(sequence, tokens, at, count)));
         sequence.endStep(StepKind.PREFILL);
+        transformer.logitsOfRows(count);
         for (int row = 0; row < count; row++) {
-          transformer.logitsOfRow(row);
-          losses[at + row] = loss(tokens[at + row + 1], logits);
+          losses[at + row] = loss(row, tokens[at + row + 1], logits);
         }
       }
     }
@@ -139,15 +142,15 @@ final class ForwardHarness implements AutoCloseable {
         transformer.forward(List.of(new ForwardSlice(sequence, tokens, at, 1)));
         sequence.endStep(StepKind.DECODE);
         transformer.logitsOfRows(1);
-        losses[at] = loss(tokens[at + 1], logits);
+        losses[at] = loss(0, tokens[at + 1], logits);
       }
     }
     return losses;
   }
 
-  private double loss(int token, float[] logits) {
-    LogitStatistics statistics = transformer.statistics(0);
-    transformer.readLogits(0, logits);
+  private double loss(int row, int token, float[] logits) {
+    LogitStatistics statistics = transformer.statistics(row);
+    transformer.readLogits(row, logits);
     return statistics.logSumExp() - logits[token];
   }
 

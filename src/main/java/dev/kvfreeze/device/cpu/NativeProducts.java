@@ -26,6 +26,9 @@ final class NativeProducts {
 
   private static final int LINE_BYTES = 64;
 
+  /** Operations of a call: some milliseconds, since the garbage collector waits for it. */
+  private static final long CALL_OPERATIONS = 300_000_000;
+
   /** Rows below which another thread does not pay. */
   private static final int ROUNDED_TOGETHER = 16;
 
@@ -178,20 +181,24 @@ final class NativeProducts {
   void multiplyShorts(
       QuantizedWeight weight, int from, int to, int rows, CpuActivations out, int outRow) {
     checkTarget(weight, from, to, rows, out, outRow);
-    multiplyShorts(
-        weight.words,
-        weight.scaleKind.ordinal(),
-        weight.bits,
-        weight.zeroPoint,
-        weight.rows(),
-        weight.blocks(),
-        from,
-        to,
-        shorts,
-        rows,
-        out.values(),
-        outRow * out.columns(),
-        out.columns());
+    long operationsOfTile = 2L * TiledWeight.TILE_ROWS * weight.columns() * Math.max(1, rows);
+    int tiles = (int) Math.max(1, CALL_OPERATIONS / operationsOfTile);
+    for (int tile = from; tile < to; tile += tiles) {
+      multiplyShorts(
+          weight.words,
+          weight.scaleKind.ordinal(),
+          weight.bits,
+          weight.zeroPoint,
+          weight.rows(),
+          weight.blocks(),
+          tile,
+          Math.min(to, tile + tiles),
+          shorts,
+          rows,
+          out.values(),
+          outRow * out.columns(),
+          out.columns());
+    }
   }
 
   private void checkTarget(
