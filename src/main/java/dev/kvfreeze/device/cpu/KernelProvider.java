@@ -41,6 +41,8 @@ public record KernelProvider(
   }
 
   static KernelProvider choose(String wanted) {
+    // Before the library is loaded, whose initialiser would hide the reason.
+    NativeLevel.wanted();
     switch (wanted.toLowerCase(Locale.ROOT)) {
       case "scalar":
         return scalar();

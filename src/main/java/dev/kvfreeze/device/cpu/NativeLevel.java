@@ -1,5 +1,7 @@
 package dev.kvfreeze.device.cpu;
 
+import java.util.Locale;
+
 /** What the native kernels may use of the processor; each level has all kernels of those before. */
 enum NativeLevel {
   /** No native kernels: another processor or system, or not wanted. */
@@ -9,5 +11,25 @@ enum NativeLevel {
   /** AVX-512 with VNNI (Intel since Ice Lake, AMD since Zen 4). */
   AVX512,
   /** Matrix tiles for bfloat16 and 8-bit integers (Intel since Sapphire Rapids). */
-  AMX
+  AMX;
+
+  /** System property naming the highest level to use: {@code avx2}, {@code avx512}, {@code amx}. */
+  static final String PROPERTY = "kvfreeze.nativeLevel";
+
+  /**
+   * The level that {@value #PROPERTY} names, the highest without it.
+   *
+   * @throws IllegalArgumentException for an unknown value
+   */
+  static NativeLevel wanted() {
+    String name = System.getProperty(PROPERTY, "amx");
+    return switch (name.toLowerCase(Locale.ROOT)) {
+      case "avx2" -> AVX2;
+      case "avx512" -> AVX512;
+      case "amx" -> AMX;
+      default ->
+          throw new IllegalArgumentException(
+              PROPERTY + " is avx2, avx512 or amx, found \"" + name + "\"");
+    };
+  }
 }

@@ -16,11 +16,6 @@ import java.util.Locale;
  * their callers do.
  */
 final class NativeLibrary {
-  /**
-   * System property naming the highest level to use: {@code avx2}, {@code avx512} or {@code amx}.
-   */
-  static final String PROPERTY = "kvfreeze.nativeLevel";
-
   private static final String FOLDER = "native/linux-x86_64/";
 
   // As in processor_plain.c.
@@ -41,8 +36,8 @@ final class NativeLibrary {
   }
 
   /**
-   * The highest level that this processor and system have, at most the one that {@value #PROPERTY}
-   * names; NONE where there is an obstacle.
+   * The highest level that this processor and system have, at most the one that {@value
+   * NativeLevel#PROPERTY} names; NONE where there is an obstacle.
    */
   static NativeLevel level() {
     return LOADED.level;
@@ -76,7 +71,7 @@ final class NativeLibrary {
     try {
       loadFromJar("processor");
       NativeLevel processorLevel = levelOf(features());
-      NativeLevel level = lower(processorLevel, wanted());
+      NativeLevel level = lower(processorLevel, NativeLevel.wanted());
       if (level == NativeLevel.NONE) {
         return none("this processor has no AVX2");
       }
@@ -100,18 +95,6 @@ final class NativeLibrary {
       return NativeLevel.AVX512;
     }
     return (features & FEATURE_AVX2) != 0 ? NativeLevel.AVX2 : NativeLevel.NONE;
-  }
-
-  private static NativeLevel wanted() {
-    String name = System.getProperty(PROPERTY, "amx");
-    return switch (name.toLowerCase(Locale.ROOT)) {
-      case "avx2" -> NativeLevel.AVX2;
-      case "avx512" -> NativeLevel.AVX512;
-      case "amx" -> NativeLevel.AMX;
-      default ->
-          throw new IllegalArgumentException(
-              PROPERTY + " is avx2, avx512 or amx, found \"" + name + "\"");
-    };
   }
 
   private static NativeLevel lower(NativeLevel a, NativeLevel b) {

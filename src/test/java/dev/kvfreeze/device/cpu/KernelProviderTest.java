@@ -49,6 +49,23 @@ class KernelProviderTest {
   }
 
   @Test
+  void anUnknownLevelIsRefusedWithTheKnownOnes() {
+    String before = System.getProperty(NativeLevel.PROPERTY);
+    System.setProperty(NativeLevel.PROPERTY, "sse");
+    try {
+      assertThatIllegalArgumentException()
+          .isThrownBy(() -> KernelProvider.choose("auto"))
+          .withMessage("kvfreeze.nativeLevel is avx2, avx512 or amx, found \"sse\"");
+    } finally {
+      if (before == null) {
+        System.clearProperty(NativeLevel.PROPERTY);
+      } else {
+        System.setProperty(NativeLevel.PROPERTY, before);
+      }
+    }
+  }
+
+  @Test
   void aDeviceNamesItsProvider() {
     try (CpuDevice device = CpuDevice.open(KernelProvider.choose("auto"), 1)) {
       assertThat(device.info().provider()).isEqualTo(KernelProvider.choose("auto").name());

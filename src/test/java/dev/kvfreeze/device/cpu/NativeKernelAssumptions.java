@@ -12,7 +12,7 @@ final class NativeKernelAssumptions {
    */
   static void assume() {
     assumeThat(NativeLibrary.level()).isNotEqualTo(NativeLevel.NONE);
-    boolean limited = System.getProperty(NativeLibrary.PROPERTY) != null;
+    boolean limited = System.getProperty(NativeLevel.PROPERTY) != null;
     assumeThat(limited && NativeLibrary.level() == NativeLibrary.processorLevel()).isFalse();
   }
 
