@@ -6,6 +6,7 @@
 #include <jni.h>
 #include <stdint.h>
 
+#include "bfloat16.h"
 #include "softmax.h"
 
 // As in NativeDecodeAttention.java.
@@ -110,14 +111,6 @@ static void begin_ahead(const Call *c, Ahead *a) {
       _mm_prefetch(next + i, _MM_HINT_T0);
     }
   }
-}
-
-INLINE __m512 low_half(__m512i w) {
-  return _mm512_castsi512_ps(_mm512_slli_epi32(w, 16));
-}
-
-INLINE __m512 high_half(__m512i w) {
-  return _mm512_castsi512_ps(_mm512_and_si512(w, _mm512_set1_epi32((int)0xffff0000)));
 }
 
 #endif

@@ -4,15 +4,11 @@
 #include <jni.h>
 #include <stdint.h>
 
+#include "bfloat16.h"
 #include "held_arrays.h"
-#include "vectors.h"
 
 // As in NativeElementwise.java.
 enum { FORMAT_F32 = 0 };
-
-static __mmask16 first_lanes(int count) {
-  return count >= 16 ? 0xffff : (__mmask16)((1u << count) - 1);
-}
 
 // Pairs (2i, 2i + 1) of one head; products and sums are rounded apart, as the scalar twin does.
 static void rotate_head(float *x, const float *cosines, const float *sines, int pairs) {
@@ -49,16 +45,6 @@ JNIEXPORT void JNICALL Java_dev_kvfreeze_device_cpu_NativeElementwise_rotateNeig
     }
   }
   release(&held);
-}
-
-// The 16 bits of the nearest bfloat16, ties to even, in the low halves; NaN stays NaN.
-static __m512i bfloat_bits(__m512 x) {
-  const __m512i bits = _mm512_castps_si512(x);
-  const __m512i high = _mm512_srli_epi32(bits, 16);
-  const __m512i odd = _mm512_and_si512(high, _mm512_set1_epi32(1));
-  const __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-  const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
-  return _mm512_mask_or_epi32(_mm512_srli_epi32(up, 16), nan, high, _mm512_set1_epi32(0x7fc0));
 }
 
 // 16 words of a token: float32 bits, or two bfloat16 that lie half a head apart.

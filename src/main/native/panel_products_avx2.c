@@ -33,30 +33,22 @@ typedef struct {
   float minimum[STRIP_ROWS];
 } StripBlock;
 
-INLINE __m256i magnitude(__m256 x) { return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff)); }
+// Sixteen numbers, rounded; returns pairs of them added up.
+INLINE __m256i round_to_shorts(__m512 x, float inverse, int32_t *to) {
+  const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(inverse)));
+  const __m256i shorts = _mm256_permute4x64_epi64(_mm256_packs_epi32(rounded.low, rounded.high), 0xd8);
+  _mm256_storeu_si256((__m256i *)to, shorts);
+  return _mm256_madd_epi16(shorts, _mm256_set1_epi16(1));
+}
 
 static void round_block_to_shorts(const float *x, int32_t *block) {
-  __m256 values[4];
-  __m256i larger = _mm256_setzero_si256();
-  for (int i = 0; i < 4; i++) {
-    values[i] = _mm256_loadu_ps(x + 8 * i);
-    // As integers, the bits of positive floats are ordered, and NaN comes last.
-    larger = _mm256_max_epi32(larger, magnitude(values[i]));
-  }
-  const int bits = pair_reduce_max_epi32((IntPair){larger, larger});
-  float largest;
-  memcpy(&largest, &bits, sizeof largest);
-  const __m256 inverse = _mm256_set1_ps(inverse_of(largest, SHORTS));
-  __m256i sums = _mm256_setzero_si256();
-  for (int i = 0; i < 4; i += 2) {
-    const __m256i low = _mm256_cvtps_epi32(_mm256_mul_ps(values[i], inverse));
-    const __m256i high = _mm256_cvtps_epi32(_mm256_mul_ps(values[i + 1], inverse));
-    const __m256i shorts = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
-    _mm256_storeu_si256((__m256i *)(block + 4 * i), shorts);
-    sums = _mm256_add_epi32(sums, _mm256_madd_epi16(shorts, _mm256_set1_epi16(1)));
-  }
+  const __m512 low = _mm512_loadu_ps(x);
+  const __m512 high = _mm512_loadu_ps(x + 16);
+  const float largest = largest_of(low, high);
+  const float inverse = inverse_of(largest, SHORTS);
+  const __m512i sums = {round_to_shorts(low, inverse, block), round_to_shorts(high, inverse, block + PAIRS / 2)};
   const float scale = largest / SHORTS;
-  const float sum = (float)pair_reduce_add_epi32((IntPair){sums, _mm256_setzero_si256()}) * scale;
+  const float sum = (float)_mm512_reduce_add_epi32(sums) * scale;
   memcpy(block + SHORT_SCALE, &scale, sizeof scale);
   memcpy(block + SHORT_SUM, &sum, sizeof sum);
 }
@@ -193,8 +185,7 @@ static void multiply_group(const Weight *weight, int rows_of_weight, int from_ti
   const int64_t stride = (int64_t)weight->blocks * SHORT_BLOCK_WORDS;
   StripBlock strip[STRIP_BLOCKS] __attribute__((aligned(64)));
   for (int half = 2 * from_tile; half < 2 * to_tile && half * STRIP_ROWS < rows_of_weight; half++) {
-    const int left = rows_of_weight - half * STRIP_ROWS;
-    const __mmask16 lanes = (__mmask16)(left >= STRIP_ROWS ? 0xffff : (1 << left) - 1);
+    const __mmask16 lanes = first_lanes(rows_of_weight - half * STRIP_ROWS);
     for (int from = 0; from < weight->blocks; from += STRIP_BLOCKS) {
       const int blocks = weight->blocks - from < STRIP_BLOCKS ? weight->blocks - from : STRIP_BLOCKS;
       unpack_strip(weight, tile_of(weight, half / 2), half % 2, from, from + blocks, strip);
@@ -256,10 +247,8 @@ INLINE void multiply_tile_by_row(const Weight *weight, const int32_t *tile, cons
       sums[half] = _mm512_fmadd_ps(scales.minimum[half], _mm512_set1_ps(float_at(x + SHORT_SUM)), sums[half]);
     }
   }
-  for (int half = 0; half < 2; half++) {
-    const int left = tile_rows - half * STRIP_ROWS;
-    const __mmask16 lanes = (__mmask16)(left >= STRIP_ROWS ? 0xffff : left > 0 ? (1 << left) - 1 : 0);
-    _mm512_mask_storeu_ps(out + half * STRIP_ROWS, lanes, sums[half]);
+  for (int half = 0; half < 2 && half * STRIP_ROWS < tile_rows; half++) {
+    _mm512_mask_storeu_ps(out + half * STRIP_ROWS, first_lanes(tile_rows - half * STRIP_ROWS), sums[half]);
   }
 }
 

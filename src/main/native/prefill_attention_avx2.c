@@ -116,66 +116,76 @@ static void advance(const Tile *tile, int row, Span span, float *scores, __m512 
   tile->totals[row] += soften(span, scores, max == -INFINITY ? 0 : max, at_limit);
 }
 
-static int end_of_group(const Tile *tile, int first) {
-  return first + GROUP_ROWS < tile->padded ? first + GROUP_ROWS : tile->padded;
+// Rows whose scores are at hand: from the first to the last, padded to whole products, and what they see of the block.
+typedef struct {
+  int first, last, end;
+  Span span;
+} Group;
+
+// The group that begins at a row.
+static Group group_at(const Tile *tile, int first) {
+  const int end = first + GROUP_ROWS < tile->padded ? first + GROUP_ROWS : tile->padded;
+  const int last = end < tile->rows ? end : tile->rows;
+  return (Group){first, last, end, span_of(tile, first, last)};
 }
 
-static void score_group(const Tile *tile, int first, int end, Span span) {
+static float *scores_of(const Tile *tile, const Group *group, int row) {
+  return tile->scores + (size_t)(row - group->first) * BLOCK;
+}
+
+static void score_group(const Tile *tile, const Group *group) {
   const int size = tile->head_size;
-  for (int i = span.from; i < span.to; i++) {
-    for (int row = first; row < end; row += PRODUCT_ROWS) {
+  for (int i = group->span.from; i < group->span.to; i++) {
+    for (int row = group->first; row < group->end; row += PRODUCT_ROWS) {
       score(tile->queries + (size_t)row * size, tile->keys + (size_t)i * size * LANES, size,
-            tile->scores + (size_t)(row - first) * BLOCK + i * LANES);
+            scores_of(tile, group, row) + i * LANES);
     }
   }
 }
 
-static void weigh_group(const Tile *tile, int first, int end, Span span) {
+static void weigh_group(const Tile *tile, const Group *group) {
   const int size = tile->head_size;
-  const int from = span.from * LANES, columns = (span.to - span.from) * LANES;
+  const int from = group->span.from * LANES, columns = group->span.to * LANES - from;
   for (int d = 0; d < size; d += LANES) {
-    for (int row = first; row < end; row += PRODUCT_ROWS) {
-      weigh(tile->scores + (size_t)(row - first) * BLOCK + from, tile->values + ((size_t)d * BLOCK + from * LANES),
-            columns, tile->sums + (size_t)row * size + d, size);
+    for (int row = group->first; row < group->end; row += PRODUCT_ROWS) {
+      weigh(scores_of(tile, group, row) + from, tile->values + ((size_t)d * BLOCK + from * LANES), columns,
+            tile->sums + (size_t)row * size + d, size);
     }
   }
 }
 
 static void attend_block(const Tile *tile, __m512 at_limit) {
   for (int first = 0; first < tile->rows; first += GROUP_ROWS) {
-    const int end = end_of_group(tile, first);
-    const int last = end < tile->rows ? end : tile->rows;
-    const Span span = span_of(tile, first, last);
-    if (span.from >= span.to) {
+    const Group group = group_at(tile, first);
+    if (group.span.from >= group.span.to) {
       continue;
     }
-    score_group(tile, first, end, span);
-    for (int row = first; row < last; row++) {
-      float *scores = tile->scores + (size_t)(row - first) * BLOCK;
-      if (span.masked) {
-        hide_unseen(tile, row, span, scores);
+    score_group(tile, &group);
+    for (int row = first; row < group.last; row++) {
+      float *scores = scores_of(tile, &group, row);
+      if (group.span.masked) {
+        hide_unseen(tile, row, group.span, scores);
       }
-      advance(tile, row, span, scores, at_limit);
+      advance(tile, row, group.span, scores, at_limit);
     }
-    weigh_group(tile, first, end, span);
+    weigh_group(tile, &group);
   }
 }
 
 // Adds the final probabilities of a block's columns.
 static void add_block_mass(const Tile *tile, float *column_mass, __m512 at_limit) {
   for (int first = 0; first < tile->rows; first += GROUP_ROWS) {
-    const int end = end_of_group(tile, first);
-    const int last = end < tile->rows ? end : tile->rows;
-    const Span span = span_of(tile, first, last);
+    const Group group = group_at(tile, first);
+    const Span span = group.span;
     if (span.from >= span.to) {
       continue;
     }
-    score_group(tile, first, end, span);
-    for (int row = first; row < last; row++) {
-      float *scores = tile->scores + (size_t)(row - first) * BLOCK;
+    score_group(tile, &group);
+    for (int row = first; row < group.last; row++) {
+      float *scores = scores_of(tile, &group, row);
       hide_unseen(tile, row, span, scores);
       soften(span, scores, tile->maxima[row] == -INFINITY ? 0 : tile->maxima[row], at_limit);
-      const float factor = tile->totals[row] == 0 ? 0 : 1 / tile->totals[row];
+      const float factor = inverse_total(tile, row);
       for (int t = span.from * LANES; t < span.to * LANES; t++) {
         column_mass[t] += scores[t] * factor;
       }

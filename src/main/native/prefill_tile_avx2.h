@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "bfloat16.h"
 #include "prefill_call.h"
 #include "softmax.h"
 
@@ -62,9 +63,12 @@ static void begin_tile(Tile *tile, const float *x, int stride, float scale) {
   }
 }
 
+// What makes a row's weights sum to 1; 0 where it has seen nothing.
+static float inverse_total(const Tile *tile, int row) { return tile->totals[row] == 0 ? 0 : 1 / tile->totals[row]; }
+
 static void finish_tile(const Tile *tile, float *results) {
   for (int row = 0; row < tile->rows; row++) {
-    const float factor = tile->totals[row] == 0 ? 0 : 1 / tile->totals[row];
+    const float factor = inverse_total(tile, row);
     for (int d = 0; d < tile->head_size; d++) {
       const size_t at = (size_t)row * tile->head_size + d;
       results[at] = tile->sums[at] * factor;
@@ -79,9 +83,8 @@ static void copy_keys(const Tile *tile, const uint32_t *from, int column, int co
   float *to = tile->keys + (size_t)(column / LANES) * tile->head_size * LANES + column % LANES;
   for (int word = 0; word < words; word++) {
     const __m512i both = _mm512_maskz_loadu_epi32(lanes, from + (size_t)word * tile->call->page_tokens);
-    const __m512i high = _mm512_and_si512(both, _mm512_set1_epi32((int)0xffff0000));
-    _mm512_mask_storeu_ps(to + (size_t)word * LANES, lanes, _mm512_castsi512_ps(_mm512_slli_epi32(both, 16)));
-    _mm512_mask_storeu_ps(to + (size_t)(word + words) * LANES, lanes, _mm512_castsi512_ps(high));
+    _mm512_mask_storeu_ps(to + (size_t)word * LANES, lanes, low_half(both));
+    _mm512_mask_storeu_ps(to + (size_t)(word + words) * LANES, lanes, high_half(both));
   }
 }
 
@@ -90,10 +93,9 @@ static void copy_value(const Tile *tile, const uint32_t *from, int column) {
   const int words = tile->head_size / 2;
   for (int word = 0; word < words; word += LANES) {
     const __m512i both = from ? _mm512_loadu_si512(from + word) : _mm512_setzero_si512();
-    const __m512i high = _mm512_and_si512(both, _mm512_set1_epi32((int)0xffff0000));
     float *to = tile->values + ((size_t)(word / LANES) * BLOCK + column) * LANES;
-    _mm512_storeu_ps(to, _mm512_castsi512_ps(_mm512_slli_epi32(both, 16)));
-    _mm512_storeu_ps(to + (size_t)(words / LANES) * BLOCK * LANES, _mm512_castsi512_ps(high));
+    _mm512_storeu_ps(to, low_half(both));
+    _mm512_storeu_ps(to + (size_t)(words / LANES) * BLOCK * LANES, high_half(both));
   }
 }
 

@@ -15,15 +15,9 @@
 #endif
 
 static void round_block(const float *x, int32_t *block) {
-  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
   const __m512 low = _mm512_loadu_ps(x);
   const __m512 high = _mm512_loadu_ps(x + 16);
-  // As integers, the bits of positive floats are ordered, and NaN comes last.
-  const __m512i larger = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(low), magnitude),
-                                          _mm512_and_si512(_mm512_castps_si512(high), magnitude));
-  const int bits = _mm512_reduce_max_epi32(larger);
-  float largest;
-  memcpy(&largest, &bits, sizeof largest);
+  const float largest = largest_of(low, high);
   const float inverse = inverse_of(largest, 127);
   const __m512i a = _mm512_cvtps_epi32(_mm512_mul_ps(low, _mm512_set1_ps(inverse)));
   const __m512i b = _mm512_cvtps_epi32(_mm512_mul_ps(high, _mm512_set1_ps(inverse)));

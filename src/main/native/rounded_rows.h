@@ -38,6 +38,17 @@ INLINE void fetch(const int32_t *from, int words) {
   }
 }
 
+// The largest magnitude of 32 numbers, NaN where one is: as integers, the bits of positive floats are ordered, NaN last.
+INLINE float largest_of(__m512 low, __m512 high) {
+  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+  const __m512i larger = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(low), magnitude),
+                                          _mm512_and_si512(_mm512_castps_si512(high), magnitude));
+  const int bits = _mm512_reduce_max_epi32(larger);
+  float largest;
+  memcpy(&largest, &bits, sizeof largest);
+  return largest;
+}
+
 // Below the smallest normal number a quotient would overflow; such a block is zeros for every purpose.
 INLINE float inverse_of(float largest, float quants) { return largest < 0x1p-126f ? 0 : quants / largest; }
 

@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 #define MAX_HELD 12
+#include "bfloat16.h"
 #include "held_arrays.h"
-#include "vectors.h"
 
 // As in NativeSketchMaker.java.
 enum { FORMAT_F32 = 0, PAIRS_ARE_NEIGHBOURS = 1 };
@@ -142,16 +142,6 @@ static __m512i codes_of_two_bits(__m512 x, __m512 outer) {
   return _mm512_mask_set1_epi32(codes, above, 3);
 }
 
-// The 16 bits of the nearest bfloat16, ties to even, in the low halves; NaN stays NaN.
-static __m512i bfloat_bits(__m512 x) {
-  const __m512i bits = _mm512_castps_si512(x);
-  const __m512i high = _mm512_srli_epi32(bits, 16);
-  const __m512i odd = _mm512_and_si512(high, _mm512_set1_epi32(1));
-  const __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-  const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
-  return _mm512_mask_or_epi32(_mm512_srli_epi32(up, 16), nan, high, _mm512_set1_epi32(0x7fc0));
-}
-
 // Where the words of tokens [token, token + 16) of the sequence begin.
 static __m512i first_words(const Sketches *sketches, int token) {
   const __m512i counted = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -280,8 +270,7 @@ JNIEXPORT void JNICALL Java_dev_kvfreeze_device_cpu_NativeSketchMaker_sketchPage
     const Sketches sketches = {bits, steps, set[SET_PLANES], set[SET_WORDS]};
     float *rotated = scratch + head_size * TOKENS;
     for (int first = 0; first < page_tokens; first += TOKENS) {
-      const int count = page_tokens - first;
-      const __mmask16 tokens = count >= TOKENS ? 0xffff : (__mmask16)((1u << count) - 1);
+      const __mmask16 tokens = first_lanes(page_tokens - first);
       subtract_centre(&page, &centre, first, tokens, scratch);
       if (columns) {
         rotate(scratch, columns, set[SET_ROTATION_STRIDE], head_size, rotated);

@@ -37,10 +37,6 @@ INLINE __m512 exp_at_limit(void) {
   return exp_held(_mm512_set1_ps(-EXP_LIMIT));
 }
 
-INLINE __mmask16 first_lanes(int count) {
-  return _cvtu32_mask16(count >= 16 ? 0xffff : (1u << count) - 1);
-}
-
 // No weight for the scores [from, to).
 static inline void hide(float *scores, int from, int to) {
   for (int t = from; t < to; t++) {

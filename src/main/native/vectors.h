@@ -12,4 +12,9 @@
 #include "vector_names_avx2.h"
 #endif
 
+// The first lanes of 16, as many as there are.
+INLINE __mmask16 first_lanes(int count) {
+  return _cvtu32_mask16(count >= 16 ? 0xffff : (1u << count) - 1);
+}
+
 #endif
