@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <map>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -17,6 +19,7 @@ using u8 = uint8_t;
 using u16 = uint16_t;
 using u32 = uint32_t;
 using u64 = uint64_t;
+using i64 = int64_t;
 
 struct Int2 {
   int x, y;
@@ -59,12 +62,8 @@ u16 half_at(const u8 *p) {
 // Where column c of a block of 32 is: thread of four, half, element of the half.
 struct Place {
   int t, h, j;
-  explicit Place(int c) {
-    h = c / 16;
-    int r = c % 16;
-    j = r < 8 ? r % 2 : 2 + r % 2;
-    t = r % 8 / 2;
-  }
+  constexpr explicit Place(int c)
+      : t(c % 8 / 2), h(c / 16), j(c % 16 < 8 ? c % 2 : 2 + c % 2) {}
 };
 
 int nibble(const u8 *record, int r, const Place &p) {
@@ -99,91 +98,124 @@ int signed_byte(const u8 *record, int r, const Place &p) {
 
 int scale_at(int r) { return r % 8 * 4 + r / 8; }
 
-// One row of a matrix in tiles, as floats. ggml's type ids.
-void read_row(const u8 *weight, int type, int columns, int row, float *out) {
+// One row of a matrix in tiles, as floats. TYPE is ggml's type id.
+template <int TYPE>
+void read_row_of(const u8 *weight, int columns, int row, float *out) {
   int r = row % 32;
   int blocks = columns / 32;
   for (int b = 0; b < blocks; b++) {
     u64 index = static_cast<u64>(row / 32) * blocks + b;
     u64 super = static_cast<u64>(row / 32) * (columns / 256) + b / 8;
+#pragma GCC unroll 32
     for (int c = 0; c < 32; c++) {
       Place p(c);
       float value = 0;
-      switch (type) {
-        case 0:
-        case 1: {
-          const u8 *rec = weight + index * 4096;
-          value = value_at(rec, r, p) + value_at(rec + 2048, r, p);
-          break;
-        }
-        case 30:
-          value = value_at(weight + index * 2048, r, p);
-          break;
-        case 2: {
-          const u8 *rec = weight + index * 576;
-          value = f16(half_at(rec + 512 + 2 * scale_at(r))) * (nibble(rec, r, p) - 8);
-          break;
-        }
-        case 3: {
-          const u8 *rec = weight + index * 640;
-          const u8 *s = rec + 512 + 4 * scale_at(r);
-          value = f16(half_at(s)) * nibble(rec, r, p) + f16(half_at(s + 2));
-          break;
-        }
-        case 6: {
-          const u8 *rec = weight + index * 704;
-          int u = nibble(rec, r, p) | fifth_bit(rec + 512, r, p) << 4;
-          value = f16(half_at(rec + 640 + 2 * scale_at(r))) * (u - 16);
-          break;
-        }
-        case 7: {
-          const u8 *rec = weight + index * 768;
-          int u = nibble(rec, r, p) | fifth_bit(rec + 512, r, p) << 4;
-          const u8 *s = rec + 640 + 4 * scale_at(r);
-          value = f16(half_at(s)) * u + f16(half_at(s + 2));
-          break;
-        }
-        case 8: {
-          const u8 *rec = weight + index * 1088;
-          value = f16(half_at(rec + 1024 + 2 * scale_at(r))) * signed_byte(rec, r, p);
-          break;
-        }
-        case 12:
-        case 13: {
-          int part = type == 12 ? 576 : 704;
-          const u8 *rec = weight + super * (8 * part + 128);
-          const u8 *sub = rec + b % 8 * part;
-          int u = nibble(sub, r, p) | (type == 13 ? fifth_bit(sub + 512, r, p) << 4 : 0);
-          const u8 *s = sub + part - 64 + 2 * scale_at(r);
-          const u8 *d = rec + 8 * part + 4 * scale_at(r);
-          value = f16(half_at(d)) * s[0] * u - f16(half_at(d + 2)) * s[1];
-          break;
-        }
-        case 14: {
-          const u8 *rec = weight + super * 6720;
-          const u8 *sub = rec + b % 8 * 832;
-          int u = nibble(sub, r, p) | pair_bits(sub + 512, r, p) << 4;
-          int s = static_cast<int8_t>(sub[768 + 2 * scale_at(r) + c / 16]);
-          value = f16(half_at(rec + 8 * 832 + 2 * scale_at(r))) * s * (u - 32);
-          break;
-        }
-        default:
-          break;
+      if constexpr (TYPE == 0 || TYPE == 1) {
+        const u8 *rec = weight + index * 4096;
+        value = value_at(rec, r, p) + value_at(rec + 2048, r, p);
+      } else if constexpr (TYPE == 30) {
+        value = value_at(weight + index * 2048, r, p);
+      } else if constexpr (TYPE == 2) {
+        const u8 *rec = weight + index * 576;
+        value = f16(half_at(rec + 512 + 2 * scale_at(r))) * (nibble(rec, r, p) - 8);
+      } else if constexpr (TYPE == 3) {
+        const u8 *rec = weight + index * 640;
+        const u8 *s = rec + 512 + 4 * scale_at(r);
+        value = f16(half_at(s)) * nibble(rec, r, p) + f16(half_at(s + 2));
+      } else if constexpr (TYPE == 6) {
+        const u8 *rec = weight + index * 704;
+        int u = nibble(rec, r, p) | fifth_bit(rec + 512, r, p) << 4;
+        value = f16(half_at(rec + 640 + 2 * scale_at(r))) * (u - 16);
+      } else if constexpr (TYPE == 7) {
+        const u8 *rec = weight + index * 768;
+        int u = nibble(rec, r, p) | fifth_bit(rec + 512, r, p) << 4;
+        const u8 *s = rec + 640 + 4 * scale_at(r);
+        value = f16(half_at(s)) * u + f16(half_at(s + 2));
+      } else if constexpr (TYPE == 8) {
+        const u8 *rec = weight + index * 1088;
+        value = f16(half_at(rec + 1024 + 2 * scale_at(r))) * signed_byte(rec, r, p);
+      } else if constexpr (TYPE == 12 || TYPE == 13) {
+        int part = TYPE == 12 ? 576 : 704;
+        const u8 *rec = weight + super * (8 * part + 128);
+        const u8 *sub = rec + b % 8 * part;
+        int u = nibble(sub, r, p) | (TYPE == 13 ? fifth_bit(sub + 512, r, p) << 4 : 0);
+        const u8 *s = sub + part - 64 + 2 * scale_at(r);
+        const u8 *d = rec + 8 * part + 4 * scale_at(r);
+        value = f16(half_at(d)) * s[0] * u - f16(half_at(d + 2)) * s[1];
+      } else if constexpr (TYPE == 14) {
+        const u8 *rec = weight + super * 6720;
+        const u8 *sub = rec + b % 8 * 832;
+        int u = nibble(sub, r, p) | pair_bits(sub + 512, r, p) << 4;
+        int s = static_cast<int8_t>(sub[768 + 2 * scale_at(r) + c / 16]);
+        value = f16(half_at(rec + 8 * 832 + 2 * scale_at(r))) * s * (u - 32);
       }
       out[32 * b + c] = value;
     }
   }
 }
 
+void read_row(const u8 *weight, int type, int columns, int row, float *out) {
+  switch (type) {
+    case 0:
+    case 1:
+      return read_row_of<0>(weight, columns, row, out);
+    case 2:
+      return read_row_of<2>(weight, columns, row, out);
+    case 3:
+      return read_row_of<3>(weight, columns, row, out);
+    case 6:
+      return read_row_of<6>(weight, columns, row, out);
+    case 7:
+      return read_row_of<7>(weight, columns, row, out);
+    case 8:
+      return read_row_of<8>(weight, columns, row, out);
+    case 12:
+      return read_row_of<12>(weight, columns, row, out);
+    case 13:
+      return read_row_of<13>(weight, columns, row, out);
+    case 14:
+      return read_row_of<14>(weight, columns, row, out);
+    case 30:
+      return read_row_of<30>(weight, columns, row, out);
+    default:
+      std::abort();
+  }
+}
+
+using Floats = float __attribute__((vector_size(32)));
+
+Floats eight_at(const float *p) {
+  Floats value;
+  std::memcpy(&value, p, sizeof value);
+  return value;
+}
+
 float dot(const float *a, const float *b, int count) {
-  float sums[16] = {};
+  // Enough independent sums to hide the latency of an addition.
+  Floats sums[4] = {};
   int i = 0;
-  for (; i + 16 <= count; i += 16)
-    for (int k = 0; k < 16; k++) sums[k] += a[i + k] * b[i + k];
-  for (; i < count; i++) sums[0] += a[i] * b[i];
+  for (; i + 32 <= count; i += 32)
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) sums[k] += eight_at(a + i + 8 * k) * eight_at(b + i + 8 * k);
+  Floats lanes = (sums[0] + sums[1]) + (sums[2] + sums[3]);
   float sum = 0;
-  for (float s : sums) sum += s;
+  for (int k = 0; k < 8; k++) sum += lanes[k];
+  for (; i < count; i++) sum += a[i] * b[i];
   return sum;
+}
+
+// Runs body(from, to) for parts of [0, count), on every core.
+template <typename Body>
+void in_parallel(int count, const Body &body) {
+  int parts = std::min<int>(std::max(1u, std::thread::hardware_concurrency()), count);
+  std::vector<std::thread> threads;
+  for (int i = 1; i < parts; i++)
+    threads.emplace_back([&, i] {
+      body(static_cast<int>(static_cast<i64>(count) * i / parts),
+           static_cast<int>(static_cast<i64>(count) * (i + 1) / parts));
+    });
+  if (count > 0) body(0, count / parts);
+  for (auto &thread : threads) thread.join();
 }
 
 // The arguments of a launch, in order.
@@ -431,21 +463,23 @@ void decode_rows(Grid, Arguments a) {
         rounded[static_cast<u64>(r) * columns + c] =
             quants[quant_at(r, c, columns)] * scales[rounded_scale_at(r, c / 32, columns)];
   }
-  std::vector<float> row(columns);
   for (int i = 0; i < 3; i++) {
     int type = a.number();
     auto *weight = a.pointer<u8>();
     int out_rows = a.number();
     auto *out = a.pointer<float>();
     bool exact = type == 0 || type == 1 || type == 30;
-    for (int o = 0; o < out_rows; o++) {
-      read_row(weight, type, columns, o, row.data());
-      for (int r = 0; r < rows; r++) {
-        const float *in = (exact ? x : rounded.data()) + static_cast<u64>(r) * columns;
-        float &target = out[static_cast<u64>(r) * out_rows + o];
-        target = (accumulate ? target : 0) + dot(row.data(), in, columns);
+    in_parallel(out_rows, [&](int from, int to) {
+      std::vector<float> row(columns);
+      for (int o = from; o < to; o++) {
+        read_row(weight, type, columns, o, row.data());
+        for (int r = 0; r < rows; r++) {
+          const float *in = (exact ? x : rounded.data()) + static_cast<u64>(r) * columns;
+          float &target = out[static_cast<u64>(r) * out_rows + o];
+          target = (accumulate ? target : 0) + dot(row.data(), in, columns);
+        }
       }
-    }
+    });
   }
 }
 
@@ -455,21 +489,23 @@ void prefill_rows(Grid, Arguments a) {
   int accumulate = a.number();
   std::vector<float> in(static_cast<u64>(rows) * columns);
   for (u64 i = 0; i < in.size(); i++) in[i] = bf16(x[i]);
-  std::vector<float> row(columns);
   for (int i = 0; i < 3; i++) {
     int type = a.number();
     auto *weight = a.pointer<u8>();
     int out_rows = a.number();
     auto *out = a.pointer<float>();
-    for (int o = 0; o < out_rows; o++) {
-      read_row(weight, type, columns, o, row.data());
-      // The tensor cores multiply bfloat16.
-      for (float &value : row) value = bf16(to_bf16(value));
-      for (int r = 0; r < rows; r++) {
-        float &target = out[static_cast<u64>(r) * out_rows + o];
-        target = (accumulate ? target : 0) + dot(row.data(), &in[static_cast<u64>(r) * columns], columns);
+    in_parallel(out_rows, [&](int from, int to) {
+      std::vector<float> row(columns);
+      for (int o = from; o < to; o++) {
+        read_row(weight, type, columns, o, row.data());
+        // The tensor cores multiply bfloat16.
+        for (float &value : row) value = bf16(to_bf16(value));
+        for (int r = 0; r < rows; r++) {
+          float &target = out[static_cast<u64>(r) * out_rows + o];
+          target = (accumulate ? target : 0) + dot(row.data(), &in[static_cast<u64>(r) * columns], columns);
+        }
       }
-    }
+    });
   }
 }
 
@@ -570,7 +606,7 @@ struct State {
 State attend(const Pages &p, const float *query, float scale, int window, int position, Int2 head,
              int from, int to, float *out, float *page_sums, int stride) {
   State state;
-  std::vector<float> scores;
+  std::vector<float> scores, key(p.size);
   int start = window <= 0 ? 0 : position - window + 1;
   for (int i = from; i < to; i++) {
     Int2 page = p.pages[head.x + i];
@@ -578,10 +614,9 @@ State attend(const Pages &p, const float *query, float scale, int window, int po
       int at = page.y + t;
       float score = -INFINITY;
       if (at <= position && at >= start) {
-        score = 0;
-        const u16 *key = p.key(page.x, t);
-        for (int d = 0; d < p.size; d++) score += query[d] * bf16(key[d]);
-        score *= scale;
+        const u16 *stored = p.key(page.x, t);
+        for (int d = 0; d < p.size; d++) key[d] = bf16(stored[d]);
+        score = scale * dot(query, key.data(), p.size);
       }
       scores.push_back(score);
       state.maximum = std::max(state.maximum, score);
@@ -690,20 +725,22 @@ void attend_prefill(Grid grid, Arguments a) {
   auto *rounded = a.pointer<u16>();
   auto *log_sums = a.pointer<float>();
   int group = query_heads / kv_heads;
-  std::vector<float> result(size);
   for (unsigned s = 0; s < grid.z; s++)
-    for (int r = 0; r < segments[s].y; r++)
-      for (int h = 0; h < query_heads; h++) {
-        u64 row = static_cast<u64>(segments[s].x + r) * query_heads + h;
-        Int2 head = heads[s * kv_heads + h / group];
-        State state = attend(p, queries + row * size, scale, window, segments[s].z + r, head, 0, head.y,
-                             result.data(), nullptr, 0);
-        for (int d = 0; d < size; d++) {
-          if (out) out[row * size + d] = result[d] / state.sum;
-          if (rounded) rounded[row * size + d] = to_bf16(result[d] / state.sum);
+    in_parallel(query_heads, [&](int first, int last) {
+      std::vector<float> result(size);
+      for (int h = first; h < last; h++)
+        for (int r = 0; r < segments[s].y; r++) {
+          u64 row = static_cast<u64>(segments[s].x + r) * query_heads + h;
+          Int2 head = heads[s * kv_heads + h / group];
+          State state = attend(p, queries + row * size, scale, window, segments[s].z + r, head, 0, head.y,
+                               result.data(), nullptr, 0);
+          for (int d = 0; d < size; d++) {
+            if (out) out[row * size + d] = result[d] / state.sum;
+            if (rounded) rounded[row * size + d] = to_bf16(result[d] / state.sum);
+          }
+          if (log_sums) log_sums[row] = state.maximum + std::log(state.sum);
         }
-        if (log_sums) log_sums[row] = state.maximum + std::log(state.sum);
-      }
+    });
 }
 
 void mass_prefill(Grid grid, Arguments a) {
@@ -719,23 +756,23 @@ void mass_prefill(Grid grid, Arguments a) {
   auto *mass = a.pointer<float>();
   int group = query_heads / kv_heads;
   for (unsigned s = 0; s < grid.z; s++)
-    for (int h = 0; h < kv_heads; h++) {
-      Int2 head = heads[s * kv_heads + h];
-      for (int i = 0; i < head.y; i++) mass[head.x + i] = 0;
-      for (int r = 0; r < segments[s].y; r++)
-        for (int g = 0; g < group; g++) {
-          u64 row = static_cast<u64>(segments[s].x + r) * query_heads + h * group + g;
-          std::vector<float> sums(head.y);
-          Int2 local{head.x, head.y};
-          std::vector<float> by_page(static_cast<u64>(head.x) + head.y);
-          State state = attend(p, queries + row * size, scale, window, segments[s].z + r, local, 0, head.y,
-                               nullptr, by_page.data(), 1);
-          for (int i = 0; i < head.y; i++)
-            if (by_page[head.x + i] != 0)
-              mass[head.x + i] += by_page[head.x + i] * std::exp(state.maximum - log_sums[row]) /
-                                  (static_cast<float>(segments[s].y) * group);
-        }
-    }
+    in_parallel(kv_heads, [&](int from, int to) {
+      for (int h = from; h < to; h++) {
+        Int2 head = heads[s * kv_heads + h];
+        std::vector<float> by_page(static_cast<u64>(head.x) + head.y);
+        for (int i = 0; i < head.y; i++) mass[head.x + i] = 0;
+        for (int r = 0; r < segments[s].y; r++)
+          for (int g = 0; g < group; g++) {
+            u64 row = static_cast<u64>(segments[s].x + r) * query_heads + h * group + g;
+            State state = attend(p, queries + row * size, scale, window, segments[s].z + r, head, 0, head.y,
+                                 nullptr, by_page.data(), 1);
+            for (int i = 0; i < head.y; i++)
+              if (by_page[head.x + i] != 0)
+                mass[head.x + i] += by_page[head.x + i] * std::exp(state.maximum - log_sums[row]) /
+                                    (static_cast<float>(segments[s].y) * group);
+          }
+      }
+    });
 }
 
 struct Target {

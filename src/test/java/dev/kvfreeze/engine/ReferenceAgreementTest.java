@@ -96,7 +96,7 @@ class ReferenceAgreementTest {
   @ParameterizedTest
   @ValueSource(strings = {ReferenceData.SMOLLM2, ReferenceData.GEMMA3})
   void perplexityOfDecodeStepsIsTheExactOne(String name) {
-    int[] tokens = ReferenceData.of(name).tokens("perplexity");
+    int[] tokens = Arrays.copyOf(ReferenceData.of(name).tokens("perplexity"), 1000);
     try (LanguageModel model = open(name);
         ForwardHarness exact = exact(model);
         ForwardHarness rounded = new ForwardHarness(model, KvFormat.BF16, 16)) {

@@ -69,11 +69,12 @@ final class VectorAttentionKernels implements AttentionKernels {
     FloatVector max = FloatVector.fromArray(FLOATS, x, offset);
     int i = LANES;
     for (; i <= count - LANES; i += LANES) {
-      max = max.lanewise(MAX, FloatVector.fromArray(FLOATS, x, offset + i));
+      max = FloatVector.fromArray(FLOATS, x, offset + i).lanewise(MAX, max);
     }
     // The last register may overlap: a maximum does not mind.
-    max = max.lanewise(MAX, FloatVector.fromArray(FLOATS, x, offset + count - LANES));
-    return max.reduceLanes(MAX);
+    return FloatVector.fromArray(FLOATS, x, offset + count - LANES)
+        .lanewise(MAX, max)
+        .reduceLanes(MAX);
   }
 
   @Override

@@ -48,8 +48,9 @@ final class VectorElementwiseKernels implements ElementwiseKernels {
   }
 
   private static double squares(float[] x, int offset, int count) {
-    FloatVector s0 = FloatVector.zero(FLOATS);
-    FloatVector s1 = FloatVector.zero(FLOATS);
+    FloatVector zero = FloatVector.zero(FLOATS);
+    FloatVector s0 = zero;
+    FloatVector s1 = zero;
     int i = 0;
     for (; i <= count - 2 * LANES; i += 2 * LANES) {
       FloatVector x0 = FloatVector.fromArray(FLOATS, x, offset + i);
@@ -57,7 +58,7 @@ final class VectorElementwiseKernels implements ElementwiseKernels {
       s0 = x0.lanewise(FMA, x0, s0);
       s1 = x1.lanewise(FMA, x1, s1);
     }
-    double sum = s0.lanewise(ADD, s1).reduceLanes(ADD);
+    double sum = zero.lanewise(ADD, s0).lanewise(ADD, s1).reduceLanes(ADD);
     for (; i < count; i++) {
       sum += (double) x[offset + i] * x[offset + i];
     }
@@ -163,14 +164,15 @@ final class VectorElementwiseKernels implements ElementwiseKernels {
   }
 
   private static float maximum(float[] x, int offset, int count) {
-    FloatVector m0 = FloatVector.broadcast(FLOATS, Float.NEGATIVE_INFINITY);
-    FloatVector m1 = m0;
+    FloatVector least = FloatVector.broadcast(FLOATS, Float.NEGATIVE_INFINITY);
+    FloatVector m0 = least;
+    FloatVector m1 = least;
     int i = 0;
     for (; i <= count - 2 * LANES; i += 2 * LANES) {
-      m0 = m0.lanewise(MAX, FloatVector.fromArray(FLOATS, x, offset + i));
-      m1 = m1.lanewise(MAX, FloatVector.fromArray(FLOATS, x, offset + i + LANES));
+      m0 = FloatVector.fromArray(FLOATS, x, offset + i).lanewise(MAX, m0);
+      m1 = FloatVector.fromArray(FLOATS, x, offset + i + LANES).lanewise(MAX, m1);
     }
-    float max = m0.lanewise(MAX, m1).reduceLanes(MAX);
+    float max = least.lanewise(MAX, m0).lanewise(MAX, m1).reduceLanes(MAX);
     for (; i < count; i++) {
       max = Math.max(max, x[offset + i]);
     }

@@ -28,7 +28,8 @@ import jdk.incubator.vector.IntVector;
 
 /**
  * Exponentials of a softmax, over whole registers. Written out in each loop, for the reason that
- * {@link VectorGates} names.
+ * {@link VectorGates} names. What a loop carries to its next turn is an argument and never a
+ * receiver: where its type is guessed from a profile, JDK 17 boxes it on a busy machine.
  */
 final class VectorExponentials {
   private VectorExponentials() {}
@@ -73,9 +74,9 @@ final class VectorExponentials {
               .lanewise(ADD, p.reinterpretAsInts());
       FloatVector value = one.lanewise(MUL, e.reinterpretAsFloats()).lanewise(SUB, atLimit);
       value.intoArray(x, offset + i);
-      sum = sum.lanewise(ADD, value);
+      sum = value.lanewise(ADD, sum);
     }
-    return sum.reduceLanes(ADD);
+    return zero.lanewise(ADD, sum).reduceLanes(ADD);
   }
 
   /**
@@ -121,10 +122,10 @@ final class VectorExponentials {
               .lanewise(LSHL, 23)
               .lanewise(ADD, p.reinterpretAsInts());
       FloatVector value = one.lanewise(MUL, e.reinterpretAsFloats()).lanewise(SUB, atLimit);
-      sum = sum.lanewise(ADD, value);
+      sum = value.lanewise(ADD, sum);
       moment = value.lanewise(FMA, bits.reinterpretAsFloats(), moment);
     }
-    sums[0] = sum.reduceLanes(ADD);
-    sums[1] = moment.reduceLanes(ADD);
+    sums[0] = zero.lanewise(ADD, sum).reduceLanes(ADD);
+    sums[1] = zero.lanewise(ADD, moment).reduceLanes(ADD);
   }
 }

@@ -25,16 +25,16 @@ final class VectorRounding {
   /** The largest magnitude of a block; NaN when there is one. */
   static float largest(float[] x, int at) {
     IntVector magnitude = IntVector.broadcast(INTS, MAGNITUDE);
-    IntVector largest = IntVector.zero(INTS);
+    IntVector zero = IntVector.zero(INTS);
+    IntVector largest = zero;
     for (int i = 0; i < BLOCK_COLUMNS; i += LANES) {
       // As integers, the bits of positive floats are ordered, and NaN comes last.
       largest =
-          largest.lanewise(
-              MAX,
-              magnitude.lanewise(
-                  AND, FloatVector.fromArray(FLOATS, x, at + i).reinterpretAsInts()));
+          magnitude
+              .lanewise(AND, FloatVector.fromArray(FLOATS, x, at + i).reinterpretAsInts())
+              .lanewise(MAX, largest);
     }
-    return Float.intBitsToFloat(largest.reduceLanes(MAX));
+    return Float.intBitsToFloat(zero.lanewise(MAX, largest).reduceLanes(MAX));
   }
 
   /** {@code x / scale} to the nearest integers, each in the low 16 bits of a word. */

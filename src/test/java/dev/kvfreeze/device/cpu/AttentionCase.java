@@ -172,18 +172,20 @@ final class AttentionCase {
     /** Dense attention of one query head of one row; {@code mass} gains probabilities by page. */
     double[] dense(int row, int head, double[] mass) {
       List<int[]> seen = seen(row, head);
-      double[] probabilities = probabilities(row, head, seen);
-      for (int i = 0; i < probabilities.length; i++) {
-        mass[seen.get(i)[1]] += probabilities[i];
-      }
-      return mean(seen, probabilities, head, null);
+      return mean(seen, probabilities(row, head, seen, mass), head, null);
     }
 
-    /** How far the values lie from {@link #dense}'s on average, weighted as there. */
-    double[] spread(int row, int head) {
+    /** The same and how far the values lie from it on average, weighted as there. */
+    double[][] denseAndSpread(int row, int head, double[] mass) {
       List<int[]> seen = seen(row, head);
-      double[] probabilities = probabilities(row, head, seen);
-      return mean(seen, probabilities, head, mean(seen, probabilities, head, null));
+      double[] probabilities = probabilities(row, head, seen, mass);
+      double[] mean = mean(seen, probabilities, head, null);
+      return new double[][] {mean, mean(seen, probabilities, head, mean)};
+    }
+
+    /** Where the head's row begins in {@link AttentionCase#output}. */
+    int outputAt(int row, int head) {
+      return ((firstRow + row) * shape.heads() + head) * shape.headSize();
     }
 
     /** Position and page of each token that the row sees. */
@@ -203,7 +205,7 @@ final class AttentionCase {
       return seen;
     }
 
-    private double[] probabilities(int row, int head, List<int[]> seen) {
+    private double[] probabilities(int row, int head, List<int[]> seen, double[] mass) {
       int headSize = shape.headSize();
       double[] scores = new double[seen.size()];
       double max = Double.NEGATIVE_INFINITY;
@@ -222,6 +224,7 @@ final class AttentionCase {
       }
       for (int i = 0; i < scores.length; i++) {
         scores[i] /= sum;
+        mass[seen.get(i)[1]] += scores[i];
       }
       return scores;
     }

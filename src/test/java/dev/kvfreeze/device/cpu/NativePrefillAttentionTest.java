@@ -13,6 +13,7 @@ import dev.kvfreeze.model.AttentionShape;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -58,14 +59,17 @@ class NativePrefillAttentionTest {
     }
   }
 
-  /** Every context with every row count and page size; the other dimensions take turns. */
+  /**
+   * Every context with every row count and page size, but the longest with some; the other
+   * dimensions take turns.
+   */
   static Stream<Arguments> cases() {
     List<Arguments> cases = new ArrayList<>();
     int turn = 0;
     for (int context : CONTEXTS) {
       for (int rows : ROWS) {
         for (int page : PAGES) {
-          if (rows <= context && (context < 300 || page >= 16)) {
+          if (rows <= context && (context < 300 || page >= 16 && rows != 33 && rows != 70)) {
             int headSize = context == 700 ? 64 : HEAD_SIZES[turn % HEAD_SIZES.length];
             int group = GROUPS[turn / 3 % GROUPS.length];
             int window = WINDOWS[turn / 2 % WINDOWS.length];
@@ -217,7 +221,7 @@ class NativePrefillAttentionTest {
     AttentionCase layer = new AttentionCase(shape(3, 256, 0), 16, KvFormat.BF16, 6);
     // 3 MiB of pages before, between and after, so that each head's lie in several slabs.
     for (int i = 0; i < 5; i++) {
-      layer.add(700, 50, AttentionCase.Pages.FROZEN, 1f).wantMass();
+      layer.add(700, 20, AttentionCase.Pages.FROZEN, 1f).wantMass();
     }
     layer.write(pool);
     float[] expected = attend(layer, natively(pool));
@@ -350,6 +354,29 @@ class NativePrefillAttentionTest {
     assertThat(Arrays.mismatch(found, expected)).as("first difference").isEqualTo(-1);
   }
 
+  /** Adds to the masses what the row should have. */
+  private static void assertRow(
+      AttentionCase.Sequence s, int row, int head, float[] out, double rounding, double[] mass) {
+    double[] rowMass = new double[mass.length];
+    double[][] dense = s.denseAndSpread(row, head, rowMass);
+    double[] expected = dense[0];
+    double[] spread = dense[1];
+    int at = s.outputAt(row, head);
+    for (int d = 0; d < expected.length; d++) {
+      double tolerance = rounding * spread[d] + FLOAT_SUMS;
+      if (!(Math.abs(out[at + d] - expected[d]) <= tolerance)) {
+        assertThat((double) out[at + d])
+            .as("row %d, head %d, dimension %d", row, head, d)
+            .isCloseTo(expected[d], within(tolerance));
+      }
+    }
+    synchronized (mass) {
+      for (int p = 0; p < mass.length; p++) {
+        mass[p] += rowMass[p];
+      }
+    }
+  }
+
   private static void assertDense(AttentionCase layer, double rounding) {
     float[] out = attend(layer, natively(pool));
     AttentionShape shape = layer.shape;
@@ -359,19 +386,9 @@ class NativePrefillAttentionTest {
         double[] mass = new double[pages.count];
         for (int g = 0; g < shape.groupSize(); g++) {
           int head = kvHead * shape.groupSize() + g;
-          for (int row = 0; row < s.rowCount; row++) {
-            double[] expected = s.dense(row, head, mass);
-            double[] spread = s.spread(row, head);
-            int at = ((s.firstRow + row) * shape.heads() + head) * shape.headSize();
-            for (int d = 0; d < expected.length; d++) {
-              double tolerance = rounding * spread[d] + FLOAT_SUMS;
-              if (!(Math.abs(out[at + d] - expected[d]) <= tolerance)) {
-                assertThat((double) out[at + d])
-                    .as("row %d, head %d, dimension %d", row, head, d)
-                    .isCloseTo(expected[d], within(tolerance));
-              }
-            }
-          }
+          IntStream.range(0, s.rowCount)
+              .parallel()
+              .forEach(row -> assertRow(s, row, head, out, rounding, mass));
         }
         if (pages.wantMass) {
           for (int p = 0; p < pages.count; p++) {

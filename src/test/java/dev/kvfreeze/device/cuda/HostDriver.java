@@ -43,6 +43,7 @@ public final class HostDriver {
               "-Wextra",
               "-shared",
               "-fPIC",
+              "-pthread",
               "-Wl,-soname,libcuda.so.1",
               "-o",
               library.toString(),
