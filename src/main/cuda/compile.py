@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Compiles the kernels to PTX with NVRTC; needs no GPU and no CUDA installation.
 
-compile.py          writes src/main/resources/dev/kvfreeze/device/cuda/ptx/FAMILY.ptx
-compile.py --check  compiles again, compares with what is committed, assembles it for each
-                    architecture of ARCHITECTURES and fails on spills beyond spills.txt
+compile.py          writes src/main/resources/dev/kvfreeze/device/cuda/ptx/FAMILY.ptx, assembles it for each architecture of
+                    ARCHITECTURES, and writes checksums.txt where none spills more than spills.txt says
+compile.py --check  compiles again, compares with what is committed, and assembles it as above
 compile.py --table  prints registers, shared memory and spills of every kernel, by architecture
 
 The first run makes .venv-cuda with what requirements.txt asks for (about 120 MB) and goes on there.
@@ -15,13 +15,14 @@ import ctypes
 import hashlib
 import importlib.machinery
 import importlib.util
-import os
 import pathlib
 import re
 import subprocess
 import sys
 import tempfile
-import venv
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from kernel_build import CompileError, enter_environment, write_checksums  # noqa: E402
 
 SOURCES = pathlib.Path(__file__).resolve().parent
 REQUIREMENTS = SOURCES / "requirements.txt"
@@ -32,10 +33,6 @@ OPTIONS = ["--gpu-architecture=compute_80", "--std=c++17", "--device-as-default-
 ARCHITECTURES = ["sm_80", "sm_89", "sm_90a"]
 
 
-class CompileError(Exception):
-    pass
-
-
 def find_package(name: str) -> importlib.machinery.ModuleSpec | None:
     try:
         return importlib.util.find_spec(f"nvidia.{name}")
@@ -43,23 +40,9 @@ def find_package(name: str) -> importlib.machinery.ModuleSpec | None:
         return None
 
 
-def enter_environment() -> None:
-    """Starts over in .venv-cuda, made if need be, unless the packages are here already."""
-    if find_package("cuda_nvrtc") and find_package("cuda_nvcc"):
-        return
-    python = ENVIRONMENT / "bin" / "python"
-    stamp = ENVIRONMENT / "requirements.sha256"
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
-    if pathlib.Path(sys.prefix) == ENVIRONMENT and stamp.is_file():
-        raise CompileError(f"{ENVIRONMENT} has lost its packages: delete it and start this again")
-    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted:
-        print(f"Making {ENVIRONMENT} (NVRTC and ptxas 12.6, about 120 MB)", file=sys.stderr, flush=True)
-        venv.create(ENVIRONMENT, with_pip=True)
-        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
-        if subprocess.run([*pip, "--requirement", str(REQUIREMENTS)]).returncode != 0:
-            raise CompileError(f"pip could not install {REQUIREMENTS} (its message is above)")
-        stamp.write_text(wanted, encoding="utf-8")
-    os.execv(python, [str(python), *sys.argv])
+def find_compilers() -> None:
+    if not (find_package("cuda_nvrtc") and find_package("cuda_nvcc")):
+        enter_environment(ENVIRONMENT, REQUIREMENTS, "NVRTC and ptxas 12.6, about 120 MB")
 
 
 def package_folder(name: str) -> pathlib.Path:
@@ -211,6 +194,27 @@ def write() -> None:
         stale.unlink()
     for source in families():
         target(source).write_text(ptx_of(nvrtc, source), encoding="utf-8")
+    report(unknown_spills())
+    write_checksums(SOURCES, [target(source) for source in families()])
+
+
+def unknown_spills() -> list[str]:
+    """Kernels that spill more than is allowed."""
+    allowed = allowances()
+    problems = []
+    for row in assemble_all():
+        limit = allowed.get((row["kernel"], row["architecture"]), 0)
+        if row["spills"] > limit:
+            problems.append(
+                f"{row['kernel']} spills {row['spills']} bytes on {row['architecture']}, {limit} are allowed"
+                " (src/main/cuda/spills.txt)"
+            )
+    return problems
+
+
+def report(problems: list[str]) -> None:
+    if problems:
+        raise CompileError("\n".join(problems))
 
 
 def check() -> None:
@@ -222,17 +226,8 @@ def check() -> None:
             problems.append(f"{path.name} is not what {source.name} compiles to: run src/main/cuda/compile.py, commit")
     for stale in set(OUTPUT.glob("*.ptx")) - {target(source) for source in families()}:
         problems.append(f"{stale.name} has no source: run src/main/cuda/compile.py, commit")
-    if not problems:
-        allowed = allowances()
-        for row in assemble_all():
-            limit = allowed.get((row["kernel"], row["architecture"]), 0)
-            if row["spills"] > limit:
-                problems.append(
-                    f"{row['kernel']} spills {row['spills']} bytes on {row['architecture']}, {limit} are allowed"
-                    " (src/main/cuda/spills.txt)"
-                )
-    if problems:
-        raise CompileError("\n".join(problems))
+    report(problems)
+    report(unknown_spills())
     print(f"{len(families())} families are what their sources compile to, and assemble without unknown spills")
 
 
@@ -252,7 +247,7 @@ def main() -> int:
     mode.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     try:
-        enter_environment()
+        find_compilers()
         if arguments.check:
             check()
         elif arguments.table:

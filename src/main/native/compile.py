@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compiles the native CPU kernels into the shared libraries that the jar carries; needs Linux on x86-64 and a JDK.
 
-compile.py          writes the libraries to src/main/resources/dev/kvfreeze/device/cpu/native/linux-x86_64
+compile.py          writes the libraries to src/main/resources/dev/kvfreeze/device/cpu/native/linux-x86_64, and checksums.txt
 compile.py --check  compiles again and compares with what is committed
 compile.py --output FOLDER  writes it elsewhere
 
@@ -10,7 +10,6 @@ The first run makes .venv-native with what requirements.txt asks for (about 100 
 
 import argparse
 import concurrent.futures
-import hashlib
 import importlib.util
 import os
 import pathlib
@@ -18,7 +17,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import venv
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from kernel_build import CompileError, enter_environment, write_checksums  # noqa: E402
 
 SOURCES = pathlib.Path(__file__).resolve().parent
 REQUIREMENTS = SOURCES / "requirements.txt"
@@ -39,27 +40,9 @@ PROCESSORS = {
 }
 
 
-class CompileError(Exception):
-    pass
-
-
-def enter_environment() -> None:
-    """Starts over in .venv-native, made if need be, unless the compiler is here already."""
-    if importlib.util.find_spec("ziglang"):
-        return
-    python = ENVIRONMENT / "bin" / "python"
-    stamp = ENVIRONMENT / "requirements.sha256"
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
-    if pathlib.Path(sys.prefix) == ENVIRONMENT and stamp.is_file():
-        raise CompileError(f"{ENVIRONMENT} has lost its packages: delete it and start this again")
-    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted:
-        print(f"Making {ENVIRONMENT} (the C compiler, about 100 MB)", file=sys.stderr, flush=True)
-        venv.create(ENVIRONMENT, with_pip=True)
-        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
-        if subprocess.run([*pip, "--requirement", str(REQUIREMENTS)]).returncode != 0:
-            raise CompileError(f"pip could not install {REQUIREMENTS} (its message is above)")
-        stamp.write_text(wanted, encoding="utf-8")
-    os.execv(python, [str(python), *sys.argv])
+def find_compiler() -> None:
+    if not importlib.util.find_spec("ziglang"):
+        enter_environment(ENVIRONMENT, REQUIREMENTS, "the C compiler, about 100 MB")
 
 
 def java_headers() -> pathlib.Path:
@@ -134,15 +117,18 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="compare with what is committed")
     parser.add_argument("--output", type=pathlib.Path, default=OUTPUT, help="folder of the libraries")
     arguments = parser.parse_args()
-    enter_environment()
+    find_compiler()
     with tempfile.TemporaryDirectory() as folder:
-        for built in build(pathlib.Path(folder)):
+        libraries = build(pathlib.Path(folder))
+        for built in libraries:
             if arguments.check:
                 check(built)
                 continue
             arguments.output.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(built, arguments.output / built.name)
             print(f"{arguments.output / built.name}: {built.stat().st_size:,} bytes")
+        if arguments.output == OUTPUT and not arguments.check:
+            write_checksums(SOURCES, libraries)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,15 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /**
  * The committed libraries are what the sources of the native kernels compile to, byte for byte. Its
- * first run downloads the compiler.
+ * first run downloads the compiler. In every build, {@code CompiledKernelsTest} compares checksums
+ * instead.
  */
+@Tag("recompile")
 class NativeKernelsCompileIT {
   @Test
   void committedLibrariesBelongToTheirSources() throws IOException, InterruptedException {
