@@ -1,5 +1,6 @@
-// Sketches of keys (dev.kvfreeze.device.KeySketches, the idea of RaBitQ, arXiv 2405.12497): made
-// when a page fills, scored at each step for every token, frozen or not.
+// Sketches of keys (dev.kvfreeze.device.KeySketches): made when a page fills, scored at each step
+// for every token, frozen or not. Codes are of the dimensions that a head's channels name, or of
+// the key turned by a fixed matrix (the idea of RaBitQ, arXiv 2405.12497).
 #include "page_tables.cuh"
 #include "reduce.cuh"
 #include "turning.cuh"
@@ -18,21 +19,44 @@ constexpr int kQueries = 4;
 constexpr float kLargestFloat = 3.402823466e38f;
 /// Half the optimal step of a uniform quantiser of four levels for Gaussian numbers (Max 1960).
 constexpr float kGaussianHalfStep = 0.4979f;
+/// Codes of 2 bits in a word, and the most step that a key may have, of channels.
+constexpr int kChannelCodes = 16;
+constexpr float kMostStep = 1e30f;
+
+/// What one code of dev.kvfreeze.device.SketchChannels is of.
+struct Channel {
+  int dimension;
+  /// What a level of 1 stands for, at a step of 1.
+  float weight;
+  /// One over the width of the dimension's levels.
+  float inverseWidth;
+  /// Codes of the dimension times 4, plus which of them from the lowest on.
+  int place;
+
+  /// Half the number of the dimension's levels.
+  __device__ __forceinline__ float half() const {
+    return static_cast<float>(1 << (2 * (place >> 2) - 1));
+  }
+};
 
 /// Where one KV head's sketches lie.
 struct Target {
   int* bits;
   bf16* steps;
   float* centre;
+  /// Null where codes are of turned keys.
+  const Channel* channels;
 
   __device__ __forceinline__ Target(const uint64* targets, int index)
-      : bits(reinterpret_cast<int*>(targets[3 * index])),
-        steps(reinterpret_cast<bf16*>(targets[3 * index + 1])),
-        centre(reinterpret_cast<float*>(targets[3 * index + 2])) {}
+      : bits(reinterpret_cast<int*>(targets[4 * index])),
+        steps(reinterpret_cast<bf16*>(targets[4 * index + 1])),
+        centre(reinterpret_cast<float*>(targets[4 * index + 2])),
+        channels(reinterpret_cast<const Channel*>(targets[4 * index + 3])) {}
 };
 
-__device__ __forceinline__ int words_of(int headSize, int planes) {
-  return divide_up(headSize, 32 / planes);
+/// Words of so many codes.
+__device__ __forceinline__ int words_of(int codes, int planes) {
+  return divide_up(codes, 32 / planes);
 }
 
 /// Index of a token's word.
@@ -105,6 +129,48 @@ __device__ __forceinline__ void encode(const float* key, int headSize, int plane
   if (lane == 0) target.steps[token] = float_to_bf16(product == 0 ? 0.f : square / product);
 }
 
+/// One warp encodes one token's centred key in the dimensions of its channels. Each operation is
+/// rounded by itself, so that codes are those of the CPU.
+__device__ __forceinline__ void encode_channels(const float* key, int codes, int token,
+                                                const Target& target) {
+  const int lane = threadIdx.x % kWarp;
+  // At least 1, and such that no dimension is cut; a bfloat16 number, rounded up.
+  float step = 1;
+  for (int i = lane; i < codes; i += kWarp) {
+    const Channel channel = target.channels[i];
+    const float reach =
+        __fmul_rn(__fmul_rn(fabsf(key[channel.dimension]), channel.inverseWidth),
+                  1 / channel.half());
+    step = reach > step ? reach : step;
+  }
+  step = warp_max(step);
+  step = step < kMostStep ? step : kMostStep;
+  const uint32 bits = (__float_as_uint(step) + 0xffffu) & 0xffff0000u;
+  const float inverse = __fdiv_rn(1.f, __uint_as_float(bits));
+  const int words = words_of(codes, 2);
+  for (int first = 0; first < codes; first += kWarp) {
+    const int i = first + lane;
+    uint32 word = 0;
+    if (i < codes) {
+      const Channel channel = target.channels[i];
+      const float half = channel.half();
+      const float top = 2 * half - 1;
+      const float level = __fadd_rn(
+          __fmul_rn(__fmul_rn(key[channel.dimension], channel.inverseWidth), inverse), half);
+      const int code = level >= 0 ? static_cast<int>(level <= top ? level : top) : 0;
+      word = static_cast<uint32>(code >> 2 * (channel.place & 3) & 3) << lane % kChannelCodes * 2;
+    }
+    // Lanes of one word put their codes together.
+    for (int other = kChannelCodes / 2; other > 0; other /= 2) word |= shuffle_xor(word, other);
+    const int index = i / kChannelCodes;
+    if (lane % kChannelCodes == 0 && index < words) {
+      if ((index + 1) * kChannelCodes <= codes) word ^= 0x80000000u;
+      target.bits[word_at(token, index, words)] = static_cast<int>(word);
+    }
+  }
+  if (lane == 0) target.steps[token] = static_cast<bf16>(bits >> 16);
+}
+
 /// Part weights as in attention.cu.
 __device__ __forceinline__ float part_weight(float maximum, float largest) {
   return maximum == -infinity() ? 0.f : expf(maximum - largest);
@@ -145,9 +211,9 @@ extern "C" __global__ void __launch_bounds__(kCentreThreads)
 }
 
 extern "C" __global__ void __launch_bounds__(kSketchThreads)
-    sketch_keys(const bf16* pool, int pageTokens, int headSize, int planes, const float* rotation,
-                const uint64* targets, const int4* jobs, const float2* turnBlocks,
-                const float2* turnOffsets, int pairs, int halfSplit) {
+    sketch_keys(const bf16* pool, int pageTokens, int headSize, int codes, int planes,
+                const float* rotation, const uint64* targets, const int4* jobs,
+                const float2* turnBlocks, const float2* turnOffsets, int pairs, int halfSplit) {
   DYNAMIC_SHARED(shared);
   const Turns turns(turnBlocks, turnOffsets, pairs, halfSplit);
   float* keys = reinterpret_cast<float*>(shared);
@@ -166,37 +232,49 @@ extern "C" __global__ void __launch_bounds__(kSketchThreads)
                 turns.turned(centre, d, job.y * pageTokens + first + t, 1);
     }
     __syncthreads();
+    const int token = job.y * pageTokens + first + warp;
+    if (target.channels != nullptr) {
+      if (warp < count) encode_channels(keys + warp * headSize, codes, token, target);
+      continue;
+    }
     for (int i = threadIdx.x; i < count * headSize; i += kSketchThreads) {
       const int t = i / headSize;
       turned[i] = rotated(rotation, i - t * headSize, keys + t * headSize, headSize);
     }
     __syncthreads();
-    if (warp < count) {
-      encode(turned + warp * headSize, headSize, planes, job.y * pageTokens + first + warp, target);
-    }
+    if (warp < count) encode(turned + warp * headSize, headSize, planes, token, target);
   }
 }
 
-// Beside the rotated query: what it scores with the head's centre is a wave of the position for
-// each pair, in phase and in quadrature; and half the variance of its scores' errors for a step
+// A query as the codes want it: turned like the keys, or of the dimensions of the channels and
+// times their weights. Beside it: what it scores with the head's centre is a wave of the position
+// for each pair, in phase and in quadrature; and half the variance of its scores' errors for a step
 // of 1.
-extern "C" __global__ void __launch_bounds__(kSketchThreads)
-    rotate_queries(const float* queries, int queryHeads, int kvHeads, int headSize, float scale,
-                   float errorVariance, const float* rotation, const uint64* targets, int pairs,
-                   int halfSplit, const int* rows, float* rotatedQueries, float2* waves,
-                   float* excess) {
+extern "C" __global__ void __launch_bounds__(kSketchThreads, 8)
+    prepare_queries(const float* queries, int queryHeads, int kvHeads, int headSize, int codes,
+                    float scale, float errorVariance, const float* rotation, const uint64* targets,
+                    int pairs, int halfSplit, const int* rows, float* prepared, float2* waves,
+                    float* excess) {
   DYNAMIC_SHARED(shared);
   float* query = reinterpret_cast<float*>(shared);
   const size_t from = (static_cast<size_t>(rows[blockIdx.y]) * queryHeads + blockIdx.x) * headSize;
   const size_t to = static_cast<size_t>(blockIdx.y) * queryHeads + blockIdx.x;
   for (int d = threadIdx.x; d < headSize; d += kSketchThreads) query[d] = queries[from + d] * scale;
   __syncthreads();
-  for (int i = threadIdx.x; i < headSize; i += kSketchThreads) {
-    rotatedQueries[to * headSize + i] = rotated(rotation, i, query, headSize);
+  const int head = blockIdx.x / (queryHeads / kvHeads);
+  const Target target(targets, blockIdx.y * kvHeads + head);
+  if (target.channels == nullptr) {
+    for (int i = threadIdx.x; i < codes; i += kSketchThreads) {
+      prepared[to * codes + i] = rotated(rotation, i, query, headSize);
+    }
+  } else {
+    for (int i = threadIdx.x; i < codes; i += kSketchThreads) {
+      const Channel channel = target.channels[i];
+      prepared[to * codes + i] = query[channel.dimension] * channel.weight;
+    }
   }
   const Turns turns(nullptr, nullptr, pairs, halfSplit);
-  const int head = blockIdx.x / (queryHeads / kvHeads);
-  const float* centre = Target(targets, blockIdx.y * kvHeads + head).centre;
+  const float* centre = target.centre;
   // Null where nothing was sketched yet, and nothing is scored.
   const int waveCount = centre == nullptr ? 0 : pairs;
   for (int pair = threadIdx.x; pair < waveCount; pair += kSketchThreads) {
@@ -216,8 +294,8 @@ extern "C" __global__ void __launch_bounds__(kSketchThreads)
 // A thread a token: neighbouring tokens' words are neighbours in memory. A code becomes a number
 // once for four queries, which are broadcast from shared memory.
 extern "C" __global__ void __launch_bounds__(kScoreThreads)
-    score_sketches(const float* rotatedQueries, const float2* waves, const float* excess,
-                   int queryHeads, int kvHeads, int headSize, int planes, int pageTokens,
+    score_sketches(const float* prepared, const float2* waves, const float* excess,
+                   int queryHeads, int kvHeads, int codes, int planes, int pageTokens,
                    int window, const float2* turnBlocks, const float2* turnOffsets, int pairs,
                    const uint64* targets, const int4* scoreSegments, const int4* parts,
                    float* partStates, float* pageSums) {
@@ -233,17 +311,17 @@ extern "C" __global__ void __launch_bounds__(kScoreThreads)
   const int start = window_start(scoreSegments[segment].x, window);
   float2* groupWaves = reinterpret_cast<float2*>(shared);
   float* queries = reinterpret_cast<float*>(groupWaves + group * pairs);
-  float* scores = queries + group * headSize;
+  float* scores = queries + group * codes;
   const size_t firstQuery = static_cast<size_t>(segment) * queryHeads + part.x % kvHeads * group;
-  const float* from = rotatedQueries + firstQuery * headSize;
-  for (int i = threadIdx.x; i < group * headSize; i += kScoreThreads) queries[i] = from[i];
+  const float* from = prepared + firstQuery * codes;
+  for (int i = threadIdx.x; i < group * codes; i += kScoreThreads) queries[i] = from[i];
   for (int i = threadIdx.x; i < group * pairs; i += kScoreThreads) {
     groupWaves[i] = waves[firstQuery * pairs + i];
   }
   __syncthreads();
 
-  const int codes = 32 / planes;
-  const int words = words_of(headSize, planes);
+  const int wordCodes = 32 / planes;
+  const int words = words_of(codes, planes);
   const int most = (1 << planes) - 1;
   for (int t = threadIdx.x; t < tokens; t += kScoreThreads) {
     const int token = firstToken + t;
@@ -252,16 +330,16 @@ extern "C" __global__ void __launch_bounds__(kScoreThreads)
       float sums[kQueries] = {};
       for (int w = 0; w < words; w++) {
         uint32 word = static_cast<uint32>(target.bits[word_at(token, w, words)]);
-        const int count = min(codes, headSize - w * codes);
-        if (count == codes) word ^= 0x80000000u;
-        const float* q = queries + first * headSize + w * codes;
+        const int count = min(wordCodes, codes - w * wordCodes);
+        if (count == wordCodes) word ^= 0x80000000u;
+        const float* q = queries + first * codes + w * wordCodes;
 #pragma unroll 4
         for (int i = 0; i < count; i++) {
           const float code = static_cast<float>(2 * static_cast<int>(word & most) - most);
           word >>= planes;
 #pragma unroll
           for (int g = 0; g < kQueries; g++) {
-            if (first + g < group) sums[g] = fmaf(q[g * headSize + i], code, sums[g]);
+            if (first + g < group) sums[g] = fmaf(q[g * codes + i], code, sums[g]);
           }
         }
       }

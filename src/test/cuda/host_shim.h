@@ -62,6 +62,8 @@ inline int __float_as_int(float value) { return bits_as<int>(value); }
 inline unsigned __float_as_uint(float value) { return bits_as<unsigned>(value); }
 inline float infinity() { return INFINITY; }
 inline float __fadd_rn(float a, float b) { return a + b; }
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fdiv_rn(float a, float b) { return a / b; }
 inline float __expf(float x) { return std::exp(x); }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 template <typename T>

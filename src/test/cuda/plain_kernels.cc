@@ -775,15 +775,48 @@ void mass_prefill(Grid grid, Arguments a) {
     });
 }
 
+// What a code is of; place: codes of the dimension times 4, plus which of them from the lowest on.
+struct Channel {
+  int dimension;
+  float weight, inverse_width;
+  int place;
+
+  int levels() const { return 1 << 2 * (place >> 2); }
+};
+
 struct Target {
   int *bits;
   u16 *steps;
   float *centre;
+  const Channel *channels;
 };
 
 Target target(const u64 *targets, int index) {
-  return {reinterpret_cast<int *>(targets[3 * index]), reinterpret_cast<u16 *>(targets[3 * index + 1]),
-          reinterpret_cast<float *>(targets[3 * index + 2])};
+  const u64 *own = targets + 4 * index;
+  return {reinterpret_cast<int *>(own[0]), reinterpret_cast<u16 *>(own[1]), reinterpret_cast<float *>(own[2]),
+          reinterpret_cast<const Channel *>(own[3])};
+}
+
+// The code of every dimension as one number, then cut in codes of 2 bits.
+void encode_channels(const std::vector<float> &key, int codes, int token, Target to) {
+  double step = 1;
+  for (int i = 0; i < codes; i++) {
+    Channel c = to.channels[i];
+    step = std::max(step, double(std::fabs(key[c.dimension])) * c.inverse_width * 2 / c.levels());
+  }
+  u32 bits = float_to_bits(static_cast<float>(std::min(step, 1e30))) + 0xffff;
+  to.steps[token] = static_cast<u16>(bits >> 16);
+  double rounded = bf16(to.steps[token]);
+  int words = (codes + 15) / 16;
+  std::vector<u32> own(words);
+  for (int i = 0; i < codes; i++) {
+    Channel c = to.channels[i];
+    double level = std::floor(key[c.dimension] * c.inverse_width / rounded + c.levels() / 2);
+    int code = static_cast<int>(std::clamp(level, 0.0, c.levels() - 1.0));
+    own[i / 16] |= static_cast<u32>(code >> 2 * (c.place & 3) & 3) << 2 * (i % 16);
+    if (i % 16 == 15) own[i / 16] ^= 0x80000000u;
+  }
+  for (int w = 0; w < words; w++) to.bits[(token / 64 * words + w) * 64 + token % 64] = static_cast<int>(own[w]);
 }
 
 // How a RoPE turns: the kernels' tables, at a position whose angle is the sum of two.
@@ -843,7 +876,7 @@ void sketch_centre(Grid grid, Arguments a) {
 
 void sketch_keys(Grid grid, Arguments a) {
   auto *pool = a.pointer<u16>();
-  int page_tokens = a.number(), size = a.number(), planes = a.number();
+  int page_tokens = a.number(), size = a.number(), code_count = a.number(), planes = a.number();
   auto *rotation = a.pointer<float>();
   auto *targets = a.pointer<u64>();
   auto *jobs = a.pointer<Int4>();
@@ -860,6 +893,12 @@ void sketch_keys(Grid grid, Arguments a) {
       int token = jobs[i].y * page_tokens + t;
       std::vector<float> centre(to.centre, to.centre + size);
       turns.turn(centre, token, 1);
+      if (to.channels) {
+        std::vector<float> centred(size);
+        for (int d = 0; d < size; d++) centred[d] = bf16(key[d]) - centre[d];
+        encode_channels(centred, code_count, token, to);
+        continue;
+      }
       float square = 0;
       for (int d = 0; d < size; d++) {
         float sum = 0;
@@ -889,24 +928,27 @@ void sketch_keys(Grid grid, Arguments a) {
   }
 }
 
-void rotate_queries(Grid grid, Arguments a) {
+void prepare_queries(Grid grid, Arguments a) {
   auto *queries = a.pointer<float>();
-  int query_heads = a.number(), kv_heads = a.number(), size = a.number();
+  int query_heads = a.number(), kv_heads = a.number(), size = a.number(), codes = a.number();
   float scale = a.real(), variance = a.real();
   auto *rotation = a.pointer<float>();
   auto *targets = a.pointer<u64>();
   int pairs = a.number(), half_split = a.number();
   auto *rows = a.pointer<int>();
-  auto *rotated = a.pointer<float>();
+  auto *prepared = a.pointer<float>();
   auto *waves = a.pointer<float>();
   auto *excess = a.pointer<float>();
   for (u64 r = 0; r < grid.y; r++)
     for (int h = 0; h < query_heads; h++) {
       const float *query = queries + (static_cast<u64>(rows[r]) * query_heads + h) * size;
       u64 to = r * query_heads + h;
-      for (int d = 0; d < size; d++) rotated[to * size + d] = scale * dot(rotation + d * size, query, size);
+      Target head = target(targets, static_cast<int>(r) * kv_heads + h / (query_heads / kv_heads));
+      for (int i = 0; i < codes; i++)
+        prepared[to * codes + i] = scale * (head.channels ? query[head.channels[i].dimension] * head.channels[i].weight
+                                                          : dot(rotation + i * size, query, size));
       excess[to] = scale * scale * dot(query, query, size) * variance / 2;
-      const float *centre = target(targets, static_cast<int>(r) * kv_heads + h / (query_heads / kv_heads)).centre;
+      const float *centre = head.centre;
       for (int i = 0; centre && i < pairs; i++) {
         int first = half_split ? i : 2 * i;
         int second = half_split ? i + pairs : 2 * i + 1;
@@ -917,10 +959,10 @@ void rotate_queries(Grid grid, Arguments a) {
 }
 
 void score_sketches(Grid grid, Arguments a) {
-  auto *rotated = a.pointer<float>();
+  auto *prepared = a.pointer<float>();
   auto *waves = a.pointer<float>();
   auto *excess = a.pointer<float>();
-  int query_heads = a.number(), kv_heads = a.number(), size = a.number(), planes = a.number();
+  int query_heads = a.number(), kv_heads = a.number(), code_count = a.number(), planes = a.number();
   int page_tokens = a.number(), window = a.number();
   auto *turn_blocks = a.pointer<float>();
   auto *turn_offsets = a.pointer<float>();
@@ -932,7 +974,7 @@ void score_sketches(Grid grid, Arguments a) {
   auto *page_sums = a.pointer<float>();
   int group = query_heads / kv_heads;
   int codes = 32 / planes;
-  int words = (size + codes - 1) / codes;
+  int words = (code_count + codes - 1) / codes;
   int most = (1 << planes) - 1;
   for (u64 i = 0; i < grid.x; i++) {
     Int4 part = parts[i];
@@ -943,12 +985,12 @@ void score_sketches(Grid grid, Arguments a) {
     std::vector<float> scores(tokens);
     for (int g = 0; g < group; g++) {
       u64 index = static_cast<u64>(segment) * query_heads + part.x % kv_heads * group + g;
-      const float *query = rotated + index * size;
+      const float *query = prepared + index * code_count;
       State state;
       for (int t = 0; t < tokens; t++) {
         int token = part.y * page_tokens + t;
         float sum = 0;
-        for (int d = 0; d < size; d++) {
+        for (int d = 0; d < code_count; d++) {
           u32 word = static_cast<u32>(from.bits[(token / 64 * words + d / codes) * 64 + token % 64]);
           int place = d % codes * planes;
           int code = static_cast<int>(word >> place & static_cast<u32>(most));
@@ -1096,8 +1138,8 @@ const std::map<std::string, PlainKernel> &kernels() {
       {"attend_prefill", {attend_prefill, 14}},
       {"mass_prefill", {mass_prefill, 13}},
       {"sketch_centre", {sketch_centre, 10}},
-      {"sketch_keys", {sketch_keys, 11}},
-      {"rotate_queries", {rotate_queries, 14}},
+      {"sketch_keys", {sketch_keys, 12}},
+      {"prepare_queries", {prepare_queries, 15}},
       {"score_sketches", {score_sketches, 17}},
       {"merge_sketches", {merge_sketches, 8}},
       {"gather_pages", {gather_pages, 4}},

@@ -3,12 +3,39 @@
 using namespace testing;
 
 namespace {
+/// What one code is of, as the kernels read it.
+struct Channel {
+  int dimension;
+  float weight, inverseWidth;
+  int place;
+
+  int levels() const { return 1 << 2 * (place >> 2); }
+};
+
 /// Sketches of one KV head.
 struct Sketch {
   Array<int> bits;
   Array<uint16_t> steps;
   Array<float> centre;
+  /// Empty where keys are turned.
+  Array<Channel> channels;
 };
+
+/// Codes of some dimensions, one to three each, the highest first.
+std::vector<Channel> channels_of(int headSize, int codes, Random& random) {
+  std::vector<Channel> channels;
+  for (int d = 0; int(channels.size()) < codes; d++) {
+    const int left = codes - int(channels.size()), most = std::min(3, left);
+    // None now and then, as long as the dimensions that follow have room for the rest.
+    const int least = left > 3 * (headSize - d - 1) ? most : 0;
+    const int own = std::max(least, std::min(most, random.below(4)));
+    const double width = random.uniform(0.1f, 1.1f);
+    for (int place = own - 1; place >= 0; place--) {
+      channels.push_back({d, float(width / 2 * (1 << 2 * place)), float(1 / width), 4 * own + place});
+    }
+  }
+  return channels;
+}
 
 /// A random orthogonal matrix (Gram-Schmidt).
 std::vector<float> rotation_of(int size, Random& random) {
@@ -74,13 +101,37 @@ int code_of(const Sketch& s, int token, int d, int planes, int words) {
   return place + planes == 32 ? code ^ 1 << (planes - 1) : code;
 }
 
-void check(int headSize, int pageTokens, int planes, int group, int window, int pairs,
-           int halfSplit, Random& random) {
+/// The code that a centred key has in each channel, as far as no threshold is near.
+void check_channels(const std::string& what, const Sketch& s, int token, int words,
+                    const std::vector<double>& key) {
+  const int codes = int(s.channels.count);
+  double step = 1;
+  for (int i = 0; i < codes; i++) {
+    const Channel& c = s.channels[i];
+    step = std::max(step, std::fabs(key[c.dimension]) * c.inverseWidth * 2 / c.levels());
+  }
+  const double found = bf16_value(s.steps[token]);
+  expect(what + text(": step of token %d", token),
+         found >= step * (1 - 1e-5) && found <= step * (1 + 1.0 / 128));
+  for (int i = 0; i < codes; i++) {
+    const Channel& c = s.channels[i];
+    const double level = key[c.dimension] * c.inverseWidth / found + c.levels() / 2;
+    const int code = std::min(c.levels() - 1, std::max(0, int(std::floor(level))));
+    const bool beside = std::fabs(level - std::round(level)) < 1e-3;
+    expect(what + text(": code of token %d, channel %d", token, i),
+           code_of(s, token, i, 2, words) == (code >> 2 * (c.place & 3) & 3) || beside);
+  }
+}
+
+/// @param channelCodes of a key; 0 for turned keys
+void check(int headSize, int pageTokens, int planes, int channelCodes, int group, int window,
+           int pairs, int halfSplit, Random& random) {
   const int kvHeads = 2, pages = 300 / pageTokens + 3, tokens = pages * pageTokens;
-  const int codes = 32 / planes, words = divide_up(headSize, codes);
+  const int codes = channelCodes > 0 ? channelCodes : headSize;
+  const int words = divide_up(codes, 32 / planes);
   const std::string what =
-      text("head size %d, pages of %d, %d planes, group %d, window %d, %d pairs", headSize,
-           pageTokens, planes, group, window, pairs);
+      text("head size %d, pages of %d, %d planes, %d channels, group %d, window %d, %d pairs",
+           headSize, pageTokens, planes, channelCodes, group, window, pairs);
   const Rope rope(pairs, halfSplit, tokens);
   const auto rotation = rotation_of(headSize, random);
   std::vector<uint16_t> pool(size_t(kvHeads) * pages * 2 * pageTokens * headSize);
@@ -104,10 +155,13 @@ void check(int headSize, int pageTokens, int planes, int group, int window, int 
   const int centred = std::min(pages, 5);
   for (int head = 0; head < kvHeads; head++) {
     sketches.push_back({Array<int>(divide_up(tokens, 64) * 64 * words),
-                        Array<uint16_t>(divide_up(tokens, 64) * 64), Array<float>(headSize)});
+                        Array<uint16_t>(divide_up(tokens, 64) * 64), Array<float>(headSize),
+                        Array<Channel>(channels_of(headSize, channelCodes, random))});
     targets.push_back(reinterpret_cast<uint64_t>(sketches[head].bits.data));
     targets.push_back(reinterpret_cast<uint64_t>(sketches[head].steps.data));
     targets.push_back(reinterpret_cast<uint64_t>(sketches[head].centre.data));
+    targets.push_back(
+        channelCodes == 0 ? 0 : reinterpret_cast<uint64_t>(sketches[head].channels.data));
     ranges.insert(ranges.end(), {head, int(centredPages.size()) / 2});
     for (int p = 0; p < pages; p++) {
       const int slot = slot_of(head, p);
@@ -124,7 +178,7 @@ void check(int headSize, int pageTokens, int planes, int group, int window, int 
          targetArray.data, rangeArray.data, centredArray.data, rope.blocks.data, rope.offsets.data,
          pairs, halfSplit);
   launch("sketch_keys", grid(int(jobs.size()) / 4), 128, 8 * headSize * 4, poolArray.data,
-         pageTokens, headSize, planes, rotationArray.data, targetArray.data, jobArray.data,
+         pageTokens, headSize, codes, planes, rotationArray.data, targetArray.data, jobArray.data,
          rope.blocks.data, rope.offsets.data, pairs, halfSplit);
   for (int head = 0; head < kvHeads; head++) {
     std::vector<double> sums(headSize), own(headSize);
@@ -142,6 +196,11 @@ void check(int headSize, int pageTokens, int planes, int group, int window, int 
       for (int t = 0; t < pageTokens; t++) {
         const int slot = jobs[4 * (head * pages + p) + 2], token = p * pageTokens + t;
         const auto here = rope.turned(sums, token);
+        if (channelCodes > 0) {
+          for (int d = 0; d < headSize; d++) own[d] = double(key(slot, t, d)) - here[d];
+          check_channels(what, sketches[head], token, words, own);
+          continue;
+        }
         std::vector<double> turned(headSize);
         double square = 0;
         for (int i = 0; i < headSize; i++) {
@@ -173,14 +232,14 @@ void check(int headSize, int pageTokens, int planes, int group, int window, int 
 
   const int queryHeads = kvHeads * group, position = tokens + 3, row = 2;
   const auto query = random.normals((row + 1) * queryHeads * headSize);
-  Array<float> queries(query), rotated(queryHeads * headSize), waves(2 * queryHeads * pairs),
+  Array<float> queries(query), prepared(queryHeads * codes), waves(2 * queryHeads * pairs),
       excess(queryHeads);
-  const float errorVariance = 0.37f;
+  const float errorVariance = channelCodes > 0 ? 0.f : 0.37f;
   Array<int> rows(std::vector<int>{row});
   const float scale = 1 / std::sqrt(float(headSize));
-  launch("rotate_queries", grid(queryHeads, 1), 128, headSize * 4, queries.data, queryHeads,
-         kvHeads, headSize, scale, errorVariance, rotationArray.data, targetArray.data, pairs,
-         halfSplit, rows.data, rotated.data, waves.data, excess.data);
+  launch("prepare_queries", grid(queryHeads, 1), 128, headSize * 4, queries.data, queryHeads,
+         kvHeads, headSize, codes, scale, errorVariance, rotationArray.data, targetArray.data, pairs,
+         halfSplit, rows.data, prepared.data, waves.data, excess.data);
   std::vector<int> parts, headParts, offsets;
   const int partPages = std::max(1, 96 / pageTokens);
   int entries = 0;
@@ -201,8 +260,8 @@ void check(int headSize, int pageTokens, int planes, int group, int window, int 
   Array<float> states(count * group * 2), sums(entries * group), mass(kvHeads * (pages + 5));
   for (size_t i = 0; i < mass.count; i++) mass[i] = 0;
   const int partTokens = divide_up(partPages * pageTokens, 64) * 64 + 64;
-  launch("score_sketches", grid(count), 256, 4 * group * (2 * pairs + headSize + partTokens),
-         rotated.data, waves.data, excess.data, queryHeads, kvHeads, headSize, planes, pageTokens,
+  launch("score_sketches", grid(count), 256, 4 * group * (2 * pairs + codes + partTokens),
+         prepared.data, waves.data, excess.data, queryHeads, kvHeads, codes, planes, pageTokens,
          window, rope.blocks.data, rope.offsets.data, pairs, targetArray.data, segment.data,
          partArray.data, states.data, sums.data);
   launch("merge_sketches", grid(kvHeads), 256, 0, queryHeads, kvHeads, partArray.data,
@@ -210,20 +269,24 @@ void check(int headSize, int pageTokens, int planes, int group, int window, int 
   std::vector<float> expected(mass.count);
   for (int q = 0; q < queryHeads; q++) {
     const Sketch& s = sketches[q / group];
-    std::vector<double> turned(headSize), asked(headSize), scores;
+    std::vector<double> wanted(codes), asked(headSize), scores;
     double square = 0;
     for (int j = 0; j < headSize; j++) {
       asked[j] = double(scale) * query[(row * queryHeads + q) * headSize + j];
       square += asked[j] * asked[j];
     }
-    for (int i = 0; i < headSize; i++)
-      for (int j = 0; j < headSize; j++) turned[i] += rotation[i * headSize + j] * asked[j];
+    for (int i = 0; i < codes; i++) {
+      if (channelCodes > 0) wanted[i] = asked[s.channels[i].dimension] * s.channels[i].weight;
+      for (int j = 0; channelCodes == 0 && j < headSize; j++) {
+        wanted[i] += rotation[i * headSize + j] * asked[j];
+      }
+    }
     const std::vector<double> centre(s.centre.data, s.centre.data + headSize);
     double largest = -1e30, total = 0;
     for (int token = 0; token < tokens; token++) {
       double score = 0;
-      for (int i = 0; i < headSize; i++) {
-        score += turned[i] * (2 * code_of(s, token, i, planes, words) - ((1 << planes) - 1));
+      for (int i = 0; i < codes; i++) {
+        score += wanted[i] * (2 * code_of(s, token, i, planes, words) - ((1 << planes) - 1));
       }
       const bool visible = window <= 0 || token > position - window;
       const double step = bf16_value(s.steps[token]);
@@ -245,12 +308,19 @@ void check(int headSize, int pageTokens, int planes, int group, int window, int 
 
 KERNEL_TEST(sketches_are_made_and_scored) {
   Random random(50);
-  check(64, 16, 2, 3, 0, 32, 1, random);
-  check(64, 8, 1, 1, 0, 16, 0, random);
+  check(64, 16, 2, 0, 3, 0, 32, 1, random);
+  check(64, 8, 1, 0, 1, 0, 16, 0, random);
+  // One bit a dimension, two, and numbers that fill no word.
+  check(64, 16, 2, 32, 3, 0, 32, 0, random);
+  check(64, 8, 2, 64, 1, 100, 16, 1, random);
+  check(80, 8, 2, 40, 7, 0, 40, 1, random);
+  check(96, 1, 2, 33, 3, 50, 24, 0, random);
+  check(128, 32, 2, 128, 4, 0, 64, 1, random);
+  check(256, 16, 2, 7, 1, 0, 0, 1, random);
   for (int headSize : {64, 80, 96, 128, 256}) {
     for (int planes : {1, 2}) {
       const int pageTokens = headSize == 96 ? 1 : headSize == 128 ? 16 : headSize == 256 ? 32 : 8;
-      check(headSize, pageTokens, planes,
+      check(headSize, pageTokens, planes, 0,
             headSize == 64   ? 3
             : headSize == 80 ? 1
                              : 7,

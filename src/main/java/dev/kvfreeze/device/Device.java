@@ -146,20 +146,7 @@ public interface Device extends AutoCloseable {
       AttentionShape shape,
       PageMemory memory,
       List<AttentionSegment> segments) {
-    int rows = qkv.rows();
-    if (finish.queryBias() != null) {
-      addBias(qkv.query(), rows, finish.queryBias());
-      addBias(qkv.key(), rows, finish.keyBias());
-      addBias(qkv.value(), rows, finish.valueBias());
-    }
-    int headSize = shape.headSize();
-    if (finish.queryNorm() != null) {
-      rmsNormHeads(qkv.query(), rows, headSize, finish.queryNorm(), finish.epsilon());
-      rmsNormHeads(qkv.key(), rows, headSize, finish.keyNorm(), finish.epsilon());
-    }
-    rope(qkv.query(), rows, headSize, finish.rope(), qkv.positions());
-    rope(qkv.key(), rows, headSize, finish.rope(), qkv.positions());
-    writeKv(qkv.key(), qkv.value(), shape, memory, segments);
+    finish.inSingleOperations(this, qkv, shape, memory, segments);
   }
 
   /**

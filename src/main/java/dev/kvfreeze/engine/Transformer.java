@@ -242,8 +242,11 @@ public final class Transformer {
     }
     List<AttentionSegment> segments = segments(layer, slices);
     QkvRows qkv = new QkvRows(query, key, value, rows, positions);
-    device.finishQkv(qkv, finish(layerSpec, w), shape, memory, segments);
-    if (observer != null) {
+    QkvFinish finish = finish(layerSpec, w);
+    if (observer == null) {
+      device.finishQkv(qkv, finish, shape, memory, segments);
+    } else {
+      finish.inSingleOperations(device, qkv, shape, memory, segments);
       observer.observe(layer, qkv);
     }
     if (kind == StepKind.DECODE) {

@@ -96,7 +96,9 @@ class ReferenceAgreementTest {
   @ParameterizedTest
   @ValueSource(strings = {ReferenceData.SMOLLM2, ReferenceData.GEMMA3})
   void perplexityOfDecodeStepsIsTheExactOne(String name) {
-    int[] tokens = Arrays.copyOf(ReferenceData.of(name).tokens("perplexity"), 1000);
+    // Gemma computes many logits a token.
+    int count = name.equals(ReferenceData.SMOLLM2) ? 1000 : 400;
+    int[] tokens = Arrays.copyOf(ReferenceData.of(name).tokens("perplexity"), count);
     try (LanguageModel model = open(name);
         ForwardHarness exact = exact(model);
         ForwardHarness rounded = new ForwardHarness(model, KvFormat.BF16, 16)) {

@@ -1,11 +1,15 @@
 package dev.kvfreeze.engine;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.withinPercentage;
 
 import dev.kvfreeze.device.Device;
 import dev.kvfreeze.device.SketchCalibration;
 import dev.kvfreeze.device.SketchChannels;
 import dev.kvfreeze.device.cpu.CpuDevice;
+import dev.kvfreeze.device.cuda.CudaDevice;
+import dev.kvfreeze.device.cuda.HostDriver;
+import dev.kvfreeze.device.cuda.HostDriver.HostCode;
 import dev.kvfreeze.freeze.FreezePolicies;
 import dev.kvfreeze.freeze.FreezePolicy;
 import dev.kvfreeze.freeze.PolicyOptions;
@@ -77,6 +81,29 @@ class SketchCalibratorTest {
   }
 
   @Test
+  void theGpuFindsWhatTheCpuFinds() {
+    try (LanguageModel smolLm2 = RealModels.smolLm2();
+        LanguageModel gemma3 = RealModels.gemma3()) {
+      for (LanguageModel model : new LanguageModel[] {smolLm2, gemma3}) {
+        SketchCalibration cpu = calibrate(model, 128, ADAPTIVE);
+        CudaDevice device = HostDriver.device(1L << 30, HostCode.PLAIN);
+        SketchCalibration gpu = calibrate(model, device, 128, ADAPTIVE);
+        for (int i = 0; i < cpu.keyVariances().length; i++) {
+          assertAlike(gpu.keyVariances()[i], cpu.keyVariances()[i]);
+          assertAlike(gpu.queryEnergies()[i], cpu.queryEnergies()[i]);
+        }
+      }
+    }
+  }
+
+  /** Both round their activations, in other ways. */
+  private static void assertAlike(float[] found, float[] expected) {
+    for (int d = 0; d < expected.length; d++) {
+      assertThat(found[d]).isCloseTo(expected[d], withinPercentage(5));
+    }
+  }
+
+  @Test
   void policiesWithoutSketchesReadNothing() {
     try (LanguageModel model = RealModels.smolLm2()) {
       FreezePolicy full = FreezePolicies.create("full", PolicyOptions.defaults());
@@ -85,7 +112,13 @@ class SketchCalibratorTest {
   }
 
   private static SketchCalibration calibrate(LanguageModel model, int chunk, FreezePolicy policy) {
-    try (Device device = CpuDevice.open(2)) {
+    return calibrate(model, CpuDevice.open(2), chunk, policy);
+  }
+
+  /** On a device, which it closes. */
+  private static SketchCalibration calibrate(
+      LanguageModel model, Device device, int chunk, FreezePolicy policy) {
+    try (device) {
       Transformer transformer = new Transformer(model, device, null, chunk, 1);
       return SketchCalibrator.calibrate(model, device, transformer, policy);
     }

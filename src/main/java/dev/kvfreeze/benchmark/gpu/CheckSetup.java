@@ -1,7 +1,6 @@
 package dev.kvfreeze.benchmark.gpu;
 
 import dev.kvfreeze.device.cuda.CudaDevice;
-import dev.kvfreeze.freeze.PolicyOptions;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.function.Supplier;
@@ -21,12 +20,6 @@ record CheckSetup(
     String text,
     double scale,
     long deadlineNanos) {
-
-  /** The options by default, with the sketches that are the better choice on a GPU. */
-  static PolicyOptions policyOptions(int pageTokens) {
-    PolicyOptions options = PolicyOptions.defaults().withPageTokens(pageTokens);
-    return options.withAdaptive(options.adaptive().withSketchBits(2));
-  }
 
   /** So many of something, fewer on a slow device, at least one. */
   int scaled(int count) {

@@ -78,7 +78,7 @@ final class FreezingStage implements Stage {
       throws Exception {
     EngineOptions options =
         new EngineOptions(KvFormat.BF16, 16, poolBytes, 4L << 30, null, 1024, documents, 0);
-    PolicyOptions policyOptions = CheckSetup.policyOptions(16);
+    PolicyOptions policyOptions = PolicyOptions.defaults().withPageTokens(16);
     try (Engine engine =
         Engines.open(
             model, setup.devices().get(), options, FreezePolicies.create(policy, policyOptions))) {

@@ -8,6 +8,7 @@ import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.device.PageMemory;
+import dev.kvfreeze.device.SketchChannels;
 import dev.kvfreeze.device.SketchSegment;
 import dev.kvfreeze.device.SketchedPage;
 import dev.kvfreeze.device.cpu.CpuDevice;
@@ -17,6 +18,7 @@ import dev.kvfreeze.model.tensor.TensorType;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Random;
 
 /** What sketches promise for pages, on the GPU and on the CPU, over awkward sizes. */
 final class SketchStage implements Stage {
@@ -26,18 +28,38 @@ final class SketchStage implements Stage {
   /** Codes beside a threshold may differ, and the CPU takes slow waves for parabolas. */
   private static final double CLOSE = 0.02;
 
+  /** What codes are of. */
+  private enum Coding {
+    TURNED_KEYS,
+    CHANNELS
+  }
+
+  /**
+   * @param bits a dimension
+   */
   private record Sizes(
-      int headSize, int pageTokens, int planes, int group, int window, int pairs) {}
+      Coding coding, int headSize, int pageTokens, int bits, int group, int window, int pairs) {
+    KeySketches in(PageMemory memory, Rope rope, int head) {
+      return switch (coding) {
+        case TURNED_KEYS -> memory.newSketches(bits, rope);
+        case CHANNELS -> memory.newSketches(channels(headSize, bits, head), rope);
+      };
+    }
+  }
 
   private static final List<Sizes> SIZES =
       List.of(
-          new Sizes(64, 16, 1, 3, 0, 32),
-          new Sizes(64, 8, 2, 1, 100, 16),
-          new Sizes(80, 8, 1, 7, 0, 40),
-          new Sizes(96, 16, 2, 7, 0, 24),
-          new Sizes(128, 1, 2, 3, 40, 64),
-          new Sizes(128, 16, 2, 4, 0, 64),
-          new Sizes(256, 16, 1, 4, 0, 128));
+          new Sizes(Coding.CHANNELS, 64, 16, 1, 3, 0, 32),
+          new Sizes(Coding.CHANNELS, 80, 8, 1, 7, 100, 40),
+          new Sizes(Coding.CHANNELS, 128, 16, 2, 4, 0, 64),
+          new Sizes(Coding.CHANNELS, 256, 16, 1, 4, 0, 128),
+          new Sizes(Coding.TURNED_KEYS, 64, 16, 1, 3, 0, 32),
+          new Sizes(Coding.TURNED_KEYS, 64, 8, 2, 1, 100, 16),
+          new Sizes(Coding.TURNED_KEYS, 80, 8, 1, 7, 0, 40),
+          new Sizes(Coding.TURNED_KEYS, 96, 16, 2, 7, 0, 24),
+          new Sizes(Coding.TURNED_KEYS, 128, 1, 2, 3, 40, 64),
+          new Sizes(Coding.TURNED_KEYS, 128, 16, 2, 4, 0, 64),
+          new Sizes(Coding.TURNED_KEYS, 256, 16, 1, 4, 0, 128));
 
   @Override
   public String name() {
@@ -57,6 +79,17 @@ final class SketchStage implements Stage {
       }
     }
     return lines;
+  }
+
+  private static SketchChannels channels(int headSize, int bits, long seed) {
+    Random random = new Random(seed);
+    float[] variances = new float[headSize];
+    float[] energies = new float[headSize];
+    for (int d = 0; d < headSize; d++) {
+      variances[d] = (float) Math.exp(random.nextGaussian());
+      energies[d] = (float) Math.exp(1.5 * random.nextGaussian());
+    }
+    return SketchChannels.of(variances, energies, SketchChannels.codes(headSize, bits));
   }
 
   /** Estimated shares of a query row, by KV head and page. */
@@ -104,7 +137,7 @@ final class SketchStage implements Stage {
       KeySketches[] sketches = new KeySketches[KV_HEADS];
       List<SketchedPage> jobs = new ArrayList<>();
       for (int head = 0; head < KV_HEADS; head++) {
-        sketches[head] = memory.newSketches(sizes.planes(), rope);
+        sketches[head] = sizes.in(memory, rope, head);
         sketches[head].ensure(pages);
         lists[head] = list(head, pages, sizes.pageTokens());
         for (int page = 0; page < pages; page++) {

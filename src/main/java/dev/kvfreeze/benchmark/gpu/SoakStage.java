@@ -67,7 +67,7 @@ final class SoakStage implements Stage {
     long poolBytes = perToken * (longest + newTokens) * 2;
     EngineOptions options =
         new EngineOptions(KvFormat.BF16, 8, poolBytes, 1L << 30, null, 128, BATCH, 0);
-    PolicyOptions defaults = CheckSetup.policyOptions(8);
+    PolicyOptions defaults = PolicyOptions.defaults().withPageTokens(8);
     PolicyOptions policy =
         defaults.withAdaptive(defaults.adaptive().withLeastTokens(LEAST_TOKENS).withWholeTokens(0));
     CudaDevice device = setup.devices().get();

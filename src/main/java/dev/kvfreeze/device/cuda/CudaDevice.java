@@ -331,6 +331,11 @@ public final class CudaDevice implements Device {
   }
 
   @Override
+  public boolean knowsSketchChannels() {
+    return true;
+  }
+
+  @Override
   public void sketchKeys(PageMemory memory, List<SketchedPage> pages) {
     work.bind();
     sketches.sketch(CudaPageMemory.of(memory), pages);

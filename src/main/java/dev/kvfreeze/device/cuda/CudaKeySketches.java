@@ -1,6 +1,7 @@
 package dev.kvfreeze.device.cuda;
 
 import dev.kvfreeze.device.KeySketches;
+import dev.kvfreeze.device.SketchChannels;
 import dev.kvfreeze.model.Rope;
 
 /**
@@ -17,9 +18,30 @@ final class CudaKeySketches extends KeySketches {
 
   private int tokens;
 
+  /** Of the table of channels; 0 where keys are turned. */
+  private final long channelsAddress;
+
+  /** Of turned keys. */
   CudaKeySketches(CudaPageMemory owner, int headSize, int pageTokens, int planes, Rope rope) {
     super(headSize, pageTokens, planes, rope);
     this.owner = owner;
+    this.channelsAddress = 0;
+  }
+
+  /**
+   * Of some dimensions.
+   *
+   * @param channelsAddress of their {@link ChannelTables table}
+   */
+  CudaKeySketches(
+      CudaPageMemory owner,
+      int pageTokens,
+      SketchChannels channels,
+      long channelsAddress,
+      Rope rope) {
+    super(pageTokens, channels, rope);
+    this.owner = owner;
+    this.channelsAddress = channelsAddress;
   }
 
   private long blockBytes(int count) {
@@ -109,6 +131,10 @@ final class CudaKeySketches extends KeySketches {
 
   long centreAddress(long block, int count) {
     return stepsAddress(block, count) + 2L * count;
+  }
+
+  long channelsAddress() {
+    return channelsAddress;
   }
 
   boolean hasCentre() {

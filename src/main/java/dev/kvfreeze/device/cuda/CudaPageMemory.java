@@ -6,6 +6,7 @@ import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.device.PageMemory;
+import dev.kvfreeze.device.SketchChannels;
 import dev.kvfreeze.model.Rope;
 import java.nio.ByteBuffer;
 import java.util.Optional;
@@ -26,6 +27,7 @@ final class CudaPageMemory implements PageMemory {
   private final TopRoom top;
   private final PageMoves moves;
   private final PageTables tables;
+  private final ChannelTables channelTables;
   private final DeviceMemory.Lease pageSums;
   private final PinnedMemory scratch;
   private int ensured;
@@ -51,6 +53,7 @@ final class CudaPageMemory implements PageMemory {
     this.top = new TopRoom(region.bytes());
     this.moves = new PageMoves(work, layout.pageBytes(), region.address());
     this.tables = new PageTables(work, moves, capacity());
+    this.channelTables = new ChannelTables(work, this);
     this.pageSums = work.memory.lease("page sums", sumBytes(AttentionMass.USUAL_GROUP));
     this.scratch = work.driver.allocatePinned(pageBytes);
   }
@@ -179,6 +182,12 @@ final class CudaPageMemory implements PageMemory {
   }
 
   @Override
+  public KeySketches newSketches(SketchChannels channels, Rope rope) {
+    long table = channelTables.addressOf(channels);
+    return new CudaKeySketches(this, layout.pageTokens(), channels, table, rope);
+  }
+
+  @Override
   public void forget(HeadPages pages) {
     work.bind();
     tables.release(pages);
@@ -236,6 +245,7 @@ final class CudaPageMemory implements PageMemory {
     closed = true;
     work.bind();
     work.flush();
+    channelTables.release();
     moves.close();
     work.driver.free(scratch);
     work.memory.giveUp(pageSums);

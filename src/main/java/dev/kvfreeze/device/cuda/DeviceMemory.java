@@ -4,10 +4,10 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 
 /**
- * The one owner of a GPU's memory: takes the whole budget from the driver at once, hands it out in
- * order, and gives it back at close. Nothing is allocated afterwards, so that a long run ends as it
- * began. Parts are returned only with the whole; {@link Lease} marks those that must be given up
- * before.
+ * The one owner of a GPU's memory: takes the whole budget from the driver at once, hands it out,
+ * and gives it back at close. Nothing is allocated afterwards, so that a long run ends as it began.
+ * What is taken for good lies from the lower end up; a {@link Lease}, which must be given up
+ * before, from the upper end down.
  */
 final class DeviceMemory implements AutoCloseable {
   /** What kernels and copies like their data aligned to. */
@@ -18,6 +18,7 @@ final class DeviceMemory implements AutoCloseable {
   private final long budgetBytes;
   private final Map<String, Long> holders = new LinkedHashMap<>();
   private final Map<String, Lease> leases = new LinkedHashMap<>();
+  private final TopRoom leased;
   private long used;
   private boolean closed;
 
@@ -35,6 +36,7 @@ final class DeviceMemory implements AutoCloseable {
       throw new IllegalArgumentException(
           "the device memory budget is " + budgetBytes + " bytes; raise engine.deviceMemory");
     }
+    this.leased = new TopRoom(this.budgetBytes);
     this.base = allocate();
   }
 
@@ -66,7 +68,7 @@ final class DeviceMemory implements AutoCloseable {
    * @throws OutOfMemoryError saying who holds what, and the remedy
    */
   long take(String holder, long bytes) {
-    long rounded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    long rounded = rounded(bytes);
     if (rounded > freeBytes()) {
       throw exhausted(holder, bytes);
     }
@@ -82,8 +84,13 @@ final class DeviceMemory implements AutoCloseable {
     for (int i = 2; leases.containsKey(name); i++) {
       name = holder + " " + i;
     }
-    Lease lease = new Lease(name, take(name, bytes), bytes);
+    long offset = leased.take(rounded(bytes), used);
+    if (offset < 0) {
+      throw exhausted(holder, bytes);
+    }
+    Lease lease = new Lease(name, base + offset, bytes);
     leases.put(name, lease);
+    holders.put(name, rounded(bytes));
     return lease;
   }
 
@@ -91,11 +98,12 @@ final class DeviceMemory implements AutoCloseable {
     if (leases.remove(lease.holder()) == null) {
       throw new IllegalStateException(lease.holder() + ": device memory is given up twice");
     }
-    long end = lease.address() + (lease.bytes() + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    if (end == base + used) {
-      used = lease.address() - base;
-      holders.remove(lease.holder());
-    }
+    leased.release(lease.address() - base, rounded(lease.bytes()));
+    holders.remove(lease.holder());
+  }
+
+  private static long rounded(long bytes) {
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
   }
 
   private OutOfMemoryError exhausted(String holder, long bytes) {
@@ -113,8 +121,9 @@ final class DeviceMemory implements AutoCloseable {
             + " or engine.maxBatch, or a smaller cache.poolBytes");
   }
 
+  /** Between what is taken for good and what is leased. */
   long freeBytes() {
-    return budgetBytes - used;
+    return leased.lowest() - used;
   }
 
   long budgetBytes() {

@@ -35,7 +35,11 @@ final class Kernels {
           List.of("write_kv", "attend_decode", "merge_decode", "attend_prefill", "mass_prefill"),
           "sketch",
           List.of(
-              "sketch_centre", "sketch_keys", "rotate_queries", "score_sketches", "merge_sketches"),
+              "sketch_centre",
+              "sketch_keys",
+              "prepare_queries",
+              "score_sketches",
+              "merge_sketches"),
           "pages",
           List.of("gather_pages", "scatter_pages"),
           "logits",

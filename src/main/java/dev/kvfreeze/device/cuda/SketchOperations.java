@@ -21,6 +21,9 @@ import java.util.Map;
 final class SketchOperations {
   private static final int PART_TOKENS = 2048;
 
+  /** Addresses of a head's codes, step sizes, centre and channels. */
+  private static final long TARGET_BYTES = 32;
+
   private final GpuWork work;
   private final Scratch scratch;
 
@@ -74,7 +77,7 @@ final class SketchOperations {
     }
     CudaKeySketches any = (CudaKeySketches) pages.get(0).target();
     RopeTurns.Table turns = ropes.of(any.rope(), tokens);
-    work.tables.prepare(32L * targets.size() + 8 + 24L * pages.size(), 4);
+    work.tables.prepare((TARGET_BYTES + 8) * targets.size() + 8 + 24L * pages.size(), 4);
     PassTables.Table targetTable = targetTable(targets);
     PassTables.Table jobs = work.tables.ints(4L * pages.size());
     IntBuffer jobInts = jobs.ints();
@@ -93,6 +96,7 @@ final class SketchOperations {
         memory.poolAddress(),
         any.pageTokens(),
         any.headSize(),
+        any.codes(),
         any.planes(),
         rotation(any.headSize()),
         targetTable.address(),
@@ -107,7 +111,7 @@ final class SketchOperations {
   }
 
   private PassTables.Table targetTable(Map<CudaKeySketches, Integer> targets) {
-    PassTables.Table table = work.tables.table(24L * targets.size());
+    PassTables.Table table = work.tables.table(TARGET_BYTES * targets.size());
     LongBuffer addresses = table.content().asLongBuffer();
     for (CudaKeySketches target : targets.keySet()) {
       put(addresses, target);
@@ -118,6 +122,7 @@ final class SketchOperations {
   private static void put(LongBuffer addresses, CudaKeySketches target) {
     long centre = target.tokens() == 0 ? 0 : target.centreAddress();
     addresses.put(target.bitsAddress()).put(target.stepsAddress()).put(centre);
+    addresses.put(target.channelsAddress());
   }
 
   private void makeCentres(
@@ -184,8 +189,9 @@ final class SketchOperations {
     KeySketches any = segments.get(0).heads()[0];
     int heads = segments.size() * shape.kvHeads();
     int group = shape.groupSize();
-    work.tables.prepare(24L * heads + 16L * parts.count() + 28L * segments.size() + 12L * heads, 6);
-    PassTables.Table targetTable = work.tables.table(24L * heads);
+    work.tables.prepare(
+        (TARGET_BYTES + 12) * heads + 16L * parts.count() + 28L * segments.size(), 6);
+    PassTables.Table targetTable = work.tables.table(TARGET_BYTES * heads);
     PassTables.Table rows = work.tables.ints(segments.size());
     PassTables.Table positions = work.tables.ints(4L * segments.size());
     PassTables.Table partTable = work.tables.ints(4L * parts.count());
@@ -207,14 +213,14 @@ final class SketchOperations {
     RopeTurns.Table turns = ropes.of(any.rope(), tokens);
     int queryCount = segments.size() * shape.heads();
     scratch.begin();
-    long rotated = scratch.take("queries", 4L * queryCount * shape.headSize());
+    long prepared = scratch.take("queries", 4L * queryCount * any.codes());
     long waves = scratch.take("queries", 8L * queryCount * turns.pairs());
     long excess = scratch.take("queries", 4L * queryCount);
     long states = scratch.take("scores", 8L * parts.count() * group);
     long sums = scratch.take("scores", 4L * parts.pages() * group);
     long mass = scratch.take("scores", 4L * parts.massPages());
     work.launchShared(
-        "rotate_queries",
+        "prepare_queries",
         shape.heads(),
         segments.size(),
         1,
@@ -224,6 +230,7 @@ final class SketchOperations {
         shape.heads(),
         shape.kvHeads(),
         shape.headSize(),
+        any.codes(),
         shape.scale(),
         any.errorVariance(),
         rotation(shape.headSize()),
@@ -231,7 +238,7 @@ final class SketchOperations {
         turns.pairs(),
         turns.halfSplit(),
         rows.address(),
-        rotated,
+        prepared,
         waves,
         excess);
     int partTokens = (parts.mostTokens() + 63) / 64 * 64 + 64;
@@ -241,13 +248,13 @@ final class SketchOperations {
         1,
         1,
         256,
-        4L * group * (2 * turns.pairs() + shape.headSize() + partTokens),
-        rotated,
+        4L * group * (2 * turns.pairs() + any.codes() + partTokens),
+        prepared,
         waves,
         excess,
         shape.heads(),
         shape.kvHeads(),
-        shape.headSize(),
+        any.codes(),
         any.planes(),
         any.pageTokens(),
         shape.window(),

@@ -129,9 +129,8 @@ public final class PolicyKnobs {
               "bits",
               Integer.toString(ADAPTIVE_DEFAULTS.sketchBits()),
               RESULT,
-              "Bits a dimension of the keys' sketches, by which frozen pages are found again. On a"
-                  + " CPU they go to the dimensions that scores depend on; on a GPU every dimension"
-                  + " gets so many, and 2 is the better choice.")
+              "Bits a dimension of the keys' sketches, by which frozen pages are found again; the mean:"
+                  + " they go to the dimensions that scores depend on.")
           .readBy("adaptive", "oracle");
   public static final Knob<Integer> RECALL_INTERVAL =
       Knob.of(

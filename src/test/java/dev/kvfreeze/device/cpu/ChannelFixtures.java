@@ -5,7 +5,7 @@ import java.util.Arrays;
 import java.util.Random;
 
 /** Channels as a model might have them: a few dimensions much stronger than the others. */
-final class ChannelFixtures {
+public final class ChannelFixtures {
   private ChannelFixtures() {}
 
   /** For keys and queries that are alike in all dimensions. */
@@ -20,7 +20,8 @@ final class ChannelFixtures {
     return channels(headSize, seed, 1);
   }
 
-  static SketchChannels channels(int headSize, int seed, int bits) {
+  /** So many bits a dimension, mean. */
+  public static SketchChannels channels(int headSize, int seed, int bits) {
     Random random = new Random(seed);
     float[] variances = new float[headSize];
     float[] energies = new float[headSize];

@@ -3,15 +3,12 @@ package dev.kvfreeze.device.cuda;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.nio.file.Path;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /**
  * The committed PTX is what the sources compile to, and assembles for every architecture without
- * spills beyond the written allowance. Needs no GPU; its first run downloads the compiler. In every
- * build, {@code CompiledKernelsTest} compares checksums instead.
+ * spills beyond the written allowance. Needs no GPU; its first run downloads the compiler.
  */
-@Tag("recompile")
 class CudaKernelsCompileIT {
   @Test
   void committedPtxBelongsToItsSources() {

@@ -128,7 +128,7 @@ final class KernelAccesses {
 
   private void sketchKeys() {
     int pageBytes = 4 * number(1) * number(2);
-    IntBuffer jobs = ints(address(6), 4L * launch.gridX());
+    IntBuffer jobs = ints(address(7), 4L * launch.gridX());
     for (int i = 0; i < launch.gridX(); i++) {
       page(address(0), jobs.get(4 * i + 2), pageBytes, false);
     }

@@ -10,8 +10,10 @@ import dev.kvfreeze.device.KeySketches;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.device.PageMemory;
+import dev.kvfreeze.device.SketchChannels;
 import dev.kvfreeze.device.SketchSegment;
 import dev.kvfreeze.device.SketchedPage;
+import dev.kvfreeze.device.cpu.ChannelFixtures;
 import dev.kvfreeze.device.cpu.CpuDevice;
 import dev.kvfreeze.device.cuda.HostDriver.HostCode;
 import dev.kvfreeze.model.AttentionShape;
@@ -57,24 +59,56 @@ class SketchParityTest {
       int pairs,
       Rope.Pairing pairing) {
     Rope rope = pairs == 0 ? null : rope(pairs, pairing);
+    Coding coding = (memory, head) -> memory.newSketches(planes, rope);
     PageLayout layout = new PageLayout(headSize, pageTokens, KvFormat.BF16);
     float scale = 1 / (float) Math.sqrt(headSize);
     AttentionShape shape = new AttentionShape(KV_HEADS * group, KV_HEADS, headSize, scale, window);
     Keys keys = new Keys(layout, rope, pages);
-    try (Side cpu = new Side(CpuDevice.open(1), shape, planes, keys);
-        Side cuda = new Side(HostDriver.device(256L << 20, code), shape, planes, keys)) {
-      for (int position : new int[] {pages * pageTokens, pages * pageTokens + 37}) {
-        cpu.score(position);
-        cuda.score(position);
-        for (int head = 0; head < KV_HEADS; head++) {
-          assertMasses(cpu.heads[head], cuda.heads[head]);
-        }
-      }
+    try (Side cpu = new Side(CpuDevice.open(1), shape, coding, keys);
+        Side cuda = new Side(HostDriver.device(256L << 20, code), shape, coding, keys)) {
+      assertMassesAlike(cpu, cuda, pages * pageTokens);
       // Reading the masses has waited for the sketches.
       for (int head = 0; head < KV_HEADS; head++) {
         CudaKeySketches found = (CudaKeySketches) cuda.heads[head];
         assertCentre(cpu.heads[head].centre, found);
         assertSketches(keys, head, cpu.heads[head], found);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "KERNELS, 64, 16, 1, 3, 23, 0, 32, INTERLEAVED",
+        "KERNELS, 80, 8, 1, 7, 17, 100, 20, HALF_SPLIT",
+    "KERNELS, 128, 1, 2, 3, 97, 40, 64, HALF_SPLIT", "KERNELS, 256, 32, 1, 4, 9, 0, 0, HALF_SPLIT",
+    "PLAIN, 64, 16, 1, 3, 300, 1000, 32, INTERLEAVED", "PLAIN, 96, 8, 2, 7, 33, 0, 16, HALF_SPLIT"
+  })
+  void sketchesByChannelAndTheirMassesAreTheCpus(
+      HostCode code,
+      int headSize,
+      int pageTokens,
+      int bits,
+      int group,
+      int pages,
+      int window,
+      int pairs,
+      Rope.Pairing pairing) {
+    Rope rope = pairs == 0 ? null : rope(pairs, pairing);
+    SketchChannels[] channels = {
+      ChannelFixtures.channels(headSize, 1, bits), ChannelFixtures.channels(headSize, 2, bits)
+    };
+    Coding coding = (memory, head) -> memory.newSketches(channels[head], rope);
+    PageLayout layout = new PageLayout(headSize, pageTokens, KvFormat.BF16);
+    float scale = 1 / (float) Math.sqrt(headSize);
+    AttentionShape shape = new AttentionShape(KV_HEADS * group, KV_HEADS, headSize, scale, window);
+    Keys keys = new Keys(layout, rope, pages);
+    try (Side cpu = new Side(CpuDevice.open(1), shape, coding, keys);
+        Side cuda = new Side(HostDriver.device(256L << 20, code), shape, coding, keys)) {
+      assertMassesAlike(cpu, cuda, pages * pageTokens);
+      for (int head = 0; head < KV_HEADS; head++) {
+        CudaKeySketches found = (CudaKeySketches) cuda.heads[head];
+        assertCentre(cpu.heads[head].centre, found);
+        assertChannels(cpu.heads[head], found);
       }
     }
   }
@@ -126,6 +160,41 @@ class SketchParityTest {
     }
   }
 
+  /**
+   * The levels of a dimension, put together from its codes. One may fall on the other side of a
+   * threshold, few do; and a step beside a bfloat16 number may be the next one, with other levels.
+   */
+  private static void assertChannels(KeySketches expected, CudaKeySketches found) {
+    HostKernels host = HostKernels.load();
+    IntBuffer bits =
+        host.view(found.bitsAddress(), 4L * found.words() * found.tokens()).asIntBuffer();
+    ByteBuffer steps = host.view(found.stepsAddress(), 2L * found.tokens());
+    KeySketches copy = new KeySketches(found.pageTokens(), found.channels(), found.rope());
+    copy.bits = new int[bits.remaining()];
+    bits.get(copy.bits);
+    int tokens = found.pages * found.pageTokens();
+    int[] codesOf = found.channels().keptCodes();
+    int others = 0;
+    int all = 0;
+    for (int token = 0; token < tokens; token++) {
+      int stepBits = Math.abs(expected.steps[token] - steps.getShort(2 * token));
+      assertThat(stepBits).as("step of token %d, in units of the last place", token).isLessThan(2);
+      int index = 0;
+      for (int codes : codesOf) {
+        int level = 0;
+        int own = 0;
+        for (int i = 0; i < codes; i++, index++) {
+          level = level * 4 + expected.code(token, index);
+          own = own * 4 + copy.code(token, index);
+        }
+        assertThat(Math.abs(own - level)).as("token %d", token).isLessThan(2);
+        others += own == level ? 0 : 1;
+        all++;
+      }
+    }
+    assertThat(others).as("of %d levels", all).isLessThan(1 + all / 500);
+  }
+
   private static void assertBesideThreshold(double[] turned, int d, int token) {
     double square = 0;
     for (double value : turned) {
@@ -136,6 +205,16 @@ class SketchParityTest {
     assertThat(Math.min(value, Math.abs(value - outer)))
         .as("token %d, dimension %d: from the nearest threshold", token, d)
         .isLessThan(2e-4);
+  }
+
+  private static void assertMassesAlike(Side cpu, Side cuda, int tokens) {
+    for (int position : new int[] {tokens, tokens + 37}) {
+      cpu.score(position);
+      cuda.score(position);
+      for (int head = 0; head < KV_HEADS; head++) {
+        assertMasses(cpu.heads[head], cuda.heads[head]);
+      }
+    }
   }
 
   /** The CPU takes slow waves for parabolas within a block, and differing codes count. */
@@ -227,6 +306,11 @@ class SketchParityTest {
     }
   }
 
+  /** Empty sketches of a head. */
+  private interface Coding {
+    KeySketches of(PageMemory memory, int head);
+  }
+
   /** A device that holds the keys, their sketches and a few queries. */
   private static final class Side implements AutoCloseable {
     private static final int ROWS = 3;
@@ -237,7 +321,7 @@ class SketchParityTest {
     private final Activations queries;
     final KeySketches[] heads = new KeySketches[KV_HEADS];
 
-    Side(Device device, AttentionShape shape, int planes, Keys keys) {
+    Side(Device device, AttentionShape shape, Coding coding, Keys keys) {
       this.device = device;
       this.shape = shape;
       int columns = shape.heads() * shape.headSize();
@@ -249,7 +333,7 @@ class SketchParityTest {
       List<SketchedPage> first = new ArrayList<>();
       List<SketchedPage> later = new ArrayList<>();
       for (int head = 0; head < KV_HEADS; head++) {
-        heads[head] = memory.newSketches(planes, keys.rope);
+        heads[head] = coding.of(memory, head);
         heads[head].ensure(keys.pages);
         for (int page = 0; page < keys.pages; page++) {
           int slot = (keys.pages - 1 - page) * KV_HEADS + head;
