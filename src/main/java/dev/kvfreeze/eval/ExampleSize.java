@@ -15,6 +15,9 @@ public record ExampleSize(int tokens, ToIntFunction<String> count) {
   /** Tokens left for a chat template's own text. */
   private static final int TEMPLATE_TOKENS = 64;
 
+  /** Guesses by the tokens of what was counted, before halves are taken. */
+  private static final int EVEN_TURNS = 12;
+
   /** What is left of a length when the task's answer has its room. */
   public static ExampleSize of(EvaluationTask task, int length, Tokenizer tokenizer) {
     return new ExampleSize(
@@ -28,23 +31,49 @@ public record ExampleSize(int tokens, ToIntFunction<String> count) {
    * @throws IllegalArgumentException when not even the least fits
    */
   public int mostUnits(int least, int most, IntFunction<String> text) {
-    int needed = count.applyAsInt(text.apply(least)) + TEMPLATE_TOKENS;
-    if (needed > tokens) {
+    int fits = least;
+    int fitsTokens = needed(text, least);
+    if (fitsTokens > tokens) {
       throw new IllegalArgumentException(
           "the shortest example has %d tokens without the answer, %d were asked for; choose longer"
-                  .formatted(needed, tokens)
+                  .formatted(fitsTokens, tokens)
               + " --lengths");
     }
-    int fits = least;
+    // Twice as many until they are too many: no text is counted that is much longer than wanted.
     int tooMany = most + 1;
-    while (tooMany - fits > 1) {
-      int middle = (fits + tooMany) >>> 1;
-      if (count.applyAsInt(text.apply(middle)) + TEMPLATE_TOKENS <= tokens) {
-        fits = middle;
+    int tooManyTokens = 0;
+    for (long more = 1; fits + more < tooMany; more *= 2) {
+      int probe = (int) (fits + more);
+      int probeTokens = needed(text, probe);
+      if (probeTokens > tokens) {
+        tooMany = probe;
+        tooManyTokens = probeTokens;
       } else {
-        tooMany = middle;
+        fits = probe;
+        fitsTokens = probeTokens;
+      }
+    }
+    for (int turn = 0; tooMany - fits > 1; turn++) {
+      int probe = (fits + tooMany) >>> 1;
+      // Tokens grow almost evenly with the units.
+      if (tooManyTokens > 0 && turn < EVEN_TURNS) {
+        double share = (tokens - fitsTokens) / (double) (tooManyTokens - fitsTokens);
+        probe = fits + (int) (share * (tooMany - fits));
+        probe = Math.max(fits + 1, Math.min(tooMany - 1, probe));
+      }
+      int probeTokens = needed(text, probe);
+      if (probeTokens > tokens) {
+        tooMany = probe;
+        tooManyTokens = probeTokens;
+      } else {
+        fits = probe;
+        fitsTokens = probeTokens;
       }
     }
     return fits;
+  }
+
+  private int needed(IntFunction<String> text, int units) {
+    return count.applyAsInt(text.apply(units)) + TEMPLATE_TOKENS;
   }
 }

@@ -11,7 +11,9 @@ import dev.kvfreeze.freeze.PolicyOptions;
 import dev.kvfreeze.model.LanguageModel;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -21,6 +23,10 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** The baselines that choose the pages of every decode step, with the real models. */
 class ChoosingPoliciesTest {
   private static final int FED = 24;
+
+  /** Of the full cache, by setup: several tests compare with the same. */
+  private static final Map<String, Run> FULL_RUNS = new HashMap<>();
+
   private static LanguageModel model;
   private static PolicyTrials trials;
 
@@ -32,6 +38,7 @@ class ChoosingPoliciesTest {
 
   @AfterAll
   static void close() {
+    FULL_RUNS.clear();
     trials.close();
     model.close();
   }
@@ -106,6 +113,16 @@ class ChoosingPoliciesTest {
   }
 
   private static Run run(
+      PolicyTrials trials, LanguageModel model, String policy, String cap, int pageTokens) {
+    if (!policy.equals("full")) {
+      return newRun(trials, model, policy, cap, pageTokens);
+    }
+    String setup = model.name() + ", " + cap + ", " + pageTokens;
+    return FULL_RUNS.computeIfAbsent(
+        setup, unused -> newRun(trials, model, policy, cap, pageTokens));
+  }
+
+  private static Run newRun(
       PolicyTrials trials, LanguageModel model, String policy, String cap, int pageTokens) {
     int[] text = RealModels.textTokens(model, 0, 700 + FED);
     int[] prompt = Arrays.copyOf(text, 700);

@@ -14,7 +14,7 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** A job that is killed without warning goes on where it was; no row is lost or there twice. */
 class KilledJobTest {
-  private static final int DOCUMENTS = 40;
+  private static final int DOCUMENTS = 24;
 
   @TempDir Path folder;
 
