@@ -78,4 +78,5 @@ static void add_mass(const Tile *tile, uint32_t *const *slabs, float *masses) {
   _tile_release();
 }
 
+#define OWNER Bfloat16PrefillKernels
 #include "prefill_entry.h"

@@ -1,5 +1,5 @@
-// The functions of NativePrefillAttention.java, for the source that includes this last: it has a Tile with lay_out,
-// begin_tile, finish_tile, attend and add_mass.
+// The functions of a class that implements PrefillKernels.java, for the source that includes this last: it names the class
+// as OWNER and has a Tile with lay_out, begin_tile, finish_tile, attend and add_mass.
 
 #include <xmmintrin.h>
 
@@ -26,9 +26,11 @@ static unsigned int begin_arithmetic(void) {
   return mode;
 }
 
-#define NATIVE(name) JNICALL Java_dev_kvfreeze_device_cpu_NativePrefillAttention_##name
+#define FUNCTION(owner, name) JNICALL Java_dev_kvfreeze_device_cpu_##owner##_##name
+#define FUNCTION_OF(owner, name) FUNCTION(owner, name)
+#define NATIVE(name) FUNCTION_OF(OWNER, name)
 
-JNIEXPORT jint NATIVE(scratchFloats)(JNIEnv *env, jclass owner, jint head_size, jint rows) {
+JNIEXPORT jint NATIVE(scratchFloats)(JNIEnv *env, jobject owner, jint head_size, jint rows) {
   Tile tile = {.head_size = head_size, .rows = rows};
   // Measured from an address that is not null, which is never read.
   uint8_t *base = (uint8_t *)(uintptr_t)64, *state_end, *end;
@@ -37,7 +39,7 @@ JNIEXPORT jint NATIVE(scratchFloats)(JNIEnv *env, jclass owner, jint head_size, 
 }
 
 JNIEXPORT void NATIVE(begin)(
-    JNIEnv *env, jclass owner, jintArray call, jfloatArray scratch, jfloatArray x, jint offset, jint stride,
+    JNIEnv *env, jobject owner, jintArray call, jfloatArray scratch, jfloatArray x, jint offset, jint stride,
     jfloat scale) {
   HeldArrays held = {.env = env};
   const Call *about = hold(&held, call);
@@ -85,18 +87,18 @@ static void run(
 }
 
 JNIEXPORT void NATIVE(attend)(
-    JNIEnv *env, jclass owner, jintArray call, jfloatArray scratch, jobjectArray slabs, jint slab_count) {
+    JNIEnv *env, jobject owner, jintArray call, jfloatArray scratch, jobjectArray slabs, jint slab_count) {
   run(env, call, scratch, slabs, slab_count, NULL, 0);
 }
 
 JNIEXPORT void NATIVE(addMass)(
-    JNIEnv *env, jclass owner, jintArray call, jfloatArray scratch, jobjectArray slabs, jint slab_count,
+    JNIEnv *env, jobject owner, jintArray call, jfloatArray scratch, jobjectArray slabs, jint slab_count,
     jfloatArray masses, jint first_page) {
   run(env, call, scratch, slabs, slab_count, masses, first_page);
 }
 
 JNIEXPORT void NATIVE(finish)(
-    JNIEnv *env, jclass owner, jintArray call, jfloatArray scratch, jfloatArray results) {
+    JNIEnv *env, jobject owner, jintArray call, jfloatArray scratch, jfloatArray results) {
   HeldArrays held = {.env = env};
   const Call *about = hold(&held, call);
   float *memory = hold(&held, scratch);

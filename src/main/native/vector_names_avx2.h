@@ -87,6 +87,7 @@
 #undef _mm512_srlv_epi32
 #undef _mm512_storeu_ps
 #undef _mm512_storeu_si512
+#undef _mm512_sub_epi16
 #undef _mm512_sub_epi32
 #undef _mm512_sub_ps
 #undef _mm512_unpackhi_pd
@@ -181,6 +182,7 @@
 #define _mm512_srlv_epi32 pair_srlv_epi32
 #define _mm512_storeu_ps pair_storeu_ps
 #define _mm512_storeu_si512 pair_storeu_si512
+#define _mm512_sub_epi16 pair_sub_epi16
 #define _mm512_sub_epi32 pair_sub_epi32
 #define _mm512_sub_ps pair_sub_ps
 #define _mm512_unpackhi_pd pair_unpackhi_pd

@@ -253,6 +253,7 @@ INLINE void pair_mask_storeu_epi32(void *to, __mmask16 mask, IntPair x) {
 
 BINARY(IntPair, add_epi32, _mm256_add_epi32)
 BINARY(IntPair, sub_epi32, _mm256_sub_epi32)
+BINARY(IntPair, sub_epi16, _mm256_sub_epi16)
 BINARY(IntPair, mullo_epi32, _mm256_mullo_epi32)
 BINARY(IntPair, and_si512, _mm256_and_si256)
 BINARY(IntPair, or_si512, _mm256_or_si256)

@@ -131,7 +131,7 @@ final class MatrixProducts {
   /**
    * Allows the product begun to round activations to 16 bits where that is faster: to bfloat16, and
    * the weights too, where the processor multiplies matrices of them, to numbers of 15 bits and a
-   * sign with AVX2. It is float32 elsewhere.
+   * sign where the weights are quantised. It is float32 elsewhere.
    */
   void roundToSixteenBits() {
     roundsToSixteenBits = true;

@@ -9,11 +9,8 @@ import java.util.Arrays;
 import java.util.Objects;
 
 /**
- * Tiles of prefill attention in C ({@code prefill_attention_*.c}), in one thread's scratch: in
- * float32 with AVX2, or on the processor's matrix unit. There queries are split into two bfloat16
- * parts and weights rounded to bfloat16, so a result is within 2^-8 of the mean distance between it
- * and the values it averages. Blocks are counted from a head's first page: a row's result depends
- * neither on its tile nor on the chunk.
+ * Tiles of prefill attention in C, in one thread's scratch. Blocks are counted from a head's first
+ * page: a row's result depends neither on its tile nor on the chunk.
  */
 final class NativePrefillAttention {
   private static final int MAX_HEAD_SIZE = 256;
@@ -39,6 +36,7 @@ final class NativePrefillAttention {
   /** Operations of a call: one to three milliseconds, since the garbage collector waits for it. */
   private static final long CALL_OPERATIONS = 300_000_000;
 
+  private final PrefillKernels kernels;
   private final int maxSlabs;
   private final long callOperations;
   private final int[][] slabs;
@@ -58,12 +56,13 @@ final class NativePrefillAttention {
   private HeadPages pages;
   private int slabCount;
 
-  NativePrefillAttention() {
-    this(MAX_SLABS, CALL_OPERATIONS);
+  NativePrefillAttention(PrefillKernels kernels) {
+    this(kernels, MAX_SLABS, CALL_OPERATIONS);
   }
 
   /** With shorter calls; a block's pages must fit the slabs. */
-  NativePrefillAttention(int maxSlabs, long callOperations) {
+  NativePrefillAttention(PrefillKernels kernels, int maxSlabs, long callOperations) {
+    this.kernels = kernels;
     this.maxSlabs = maxSlabs;
     this.callOperations = callOperations;
     slabs = new int[maxSlabs][];
@@ -96,9 +95,9 @@ final class NativePrefillAttention {
     int to = Math.max(from, VisiblePages.pageLimit(pages, firstPosition + item.rows() - 1));
     try {
       int queries = offset(x, row, item.rows(), column, columns);
-      begin(call, scratch, x.values(), queries, x.columns(), shape.scale());
+      kernels.begin(call, scratch, x.values(), queries, x.columns(), shape.scale());
       run(from, to, null);
-      finish(call, scratch, results);
+      kernels.finish(call, scratch, results);
       copyResults(item.rows(), columns, out, offset(out, row, item.rows(), column, columns));
       if (pages.wantMass) {
         Arrays.fill(mass, 0, pages.count, 0f);
@@ -112,7 +111,7 @@ final class NativePrefillAttention {
 
   private void describe(PrefillAttention.Item item, AttentionShape shape, int firstPosition) {
     int rows = item.rows() * shape.groupSize();
-    int size = scratchFloats(shape.headSize(), rows);
+    int size = kernels.scratchFloats(shape.headSize(), rows);
     if (scratch.length < size) {
       scratch = new float[size];
     }
@@ -150,9 +149,9 @@ final class NativePrefillAttention {
       int firstPage = block * BLOCK / pageTokens;
       int blocks = plan(block, to);
       if (masses == null) {
-        attend(call, scratch, slabs, slabCount);
+        kernels.attend(call, scratch, slabs, slabCount);
       } else {
-        addMass(call, scratch, slabs, slabCount, masses, firstPage);
+        kernels.addMass(call, scratch, slabs, slabCount, masses, firstPage);
       }
       block += blocks;
     }
@@ -225,19 +224,4 @@ final class NativePrefillAttention {
     slabs[slabCount] = slab;
     return slabCount++;
   }
-
-  /** Floats of scratch that a tile of so many rows times query heads needs. */
-  private static native int scratchFloats(int headSize, int rows);
-
-  private static native void begin(
-      int[] call, float[] scratch, float[] x, int offset, int stride, float scale);
-
-  private static native void attend(int[] call, float[] scratch, int[][] slabs, int slabCount);
-
-  /** Results of the tile's rows, one after the other. */
-  private static native void finish(int[] call, float[] scratch, float[] results);
-
-  /** Adds to the masses of pages from the call's first page on. */
-  private static native void addMass(
-      int[] call, float[] scratch, int[][] slabs, int slabCount, float[] masses, int firstPage);
 }

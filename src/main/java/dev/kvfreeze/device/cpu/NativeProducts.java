@@ -9,7 +9,7 @@ import java.util.Objects;
  * Matrix products in C ({@code src/main/native/*products*.c}). Three ways to round the activations,
  * each first done for all rows: to 8 bits, for quantised weights and few rows, bound by memory; for
  * many rows to bfloat16, together with the dequantised weights, on the matrix unit, or to 16 bits
- * in blocks of 32, for quantised weights, with AVX2. A row's result depends neither on the others
+ * in blocks of 32, for quantised weights, without one. A row's result depends neither on the others
  * nor on the threads.
  *
  * <p>One product at a time: the engine's thread rounds, workers multiply.
@@ -66,7 +66,7 @@ final class NativeProducts {
 
   /** Whether {@link #multiplyShorts} takes a weight. */
   boolean takesShorts(TiledWeight weight) {
-    return level == NativeLevel.AVX2 && weight instanceof QuantizedWeight;
+    return level != NativeLevel.NONE && weight instanceof QuantizedWeight;
   }
 
   /** Rounds {@code rows} rows of {@code columns} values from {@code x[at]} on to 8 bits. */

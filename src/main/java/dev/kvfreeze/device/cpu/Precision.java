@@ -8,7 +8,7 @@ public enum Precision {
    * Decode steps round activations to 8 bits with a scale for each 32 columns where weights are
    * quantised, as llama.cpp does everywhere; prompts are read in bfloat16 where the processor
    * multiplies matrices of it, with float32 sums, as GPUs do, and with activations rounded to 16
-   * bits in the same blocks where it has AVX2.
+   * bits in the same blocks where it has vectors alone.
    */
   ROUNDED
 }

@@ -11,8 +11,8 @@ import java.util.List;
  * Attention of runs of rows. A tile of rows, times the query heads of a group, runs over blocks of
  * keys decoded once for all of them; the softmax is kept running, so no matrix of scores is ever in
  * memory (FlashAttention, arXiv 2205.14135). Tiles depend on the segment only, so its result does
- * not depend on the batch or the number of threads. In C, with AVX2 or on the matrix unit, it does
- * not even depend on the tiles, but for the sums of probabilities.
+ * not depend on the batch or the number of threads. In C it does not even depend on the tiles, but
+ * for the sums of probabilities.
  */
 final class PrefillAttention {
   /** Rows of a tile, all heads of the group together, are at most about this many. */
@@ -47,10 +47,9 @@ final class PrefillAttention {
     for (int i = 0; i < tiles.length; i++) {
       tiles[i] = new PrefillTile(kernels);
     }
-    boolean natively = level == NativeLevel.AMX || level == NativeLevel.AVX2;
-    nativeTiles = new NativePrefillAttention[natively ? pool.threads() : 0];
+    nativeTiles = new NativePrefillAttention[level == NativeLevel.NONE ? 0 : pool.threads()];
     for (int i = 0; i < nativeTiles.length; i++) {
-      nativeTiles[i] = new NativePrefillAttention();
+      nativeTiles[i] = new NativePrefillAttention(PrefillKernels.at(level));
     }
   }
 

@@ -245,8 +245,7 @@ public final class Knobs {
           RESULT,
           "What a CPU rounds: activations to 8 bits in blocks of 32 while it generates, and products to"
               + " bfloat16 while it reads a prompt, where it has a matrix unit, or activations to 16"
-              + " bits, with AVX2; or nothing (float32),"
-              + " which is slower.");
+              + " bits, with AVX2 or AVX-512; or nothing (float32), which is slower.");
   public static final Knob<String> REQUIRED_PROVIDER =
       Knob.of(
           "engine.requiredProvider",

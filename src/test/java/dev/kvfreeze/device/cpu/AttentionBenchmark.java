@@ -55,8 +55,8 @@ final class AttentionBenchmark {
       benchmark.decode(8192, 16, true);
       List<AttentionBenchmark> prefills = new ArrayList<>();
       prefills.add(new AttentionBenchmark(pool, NativeLevel.NONE));
-      if (NativeLibrary.level() == NativeLevel.AMX) {
-        prefills.add(new AttentionBenchmark(pool, NativeLevel.AMX));
+      if (level != NativeLevel.NONE) {
+        prefills.add(new AttentionBenchmark(pool, level));
       }
       for (int page : new int[] {16, 8, 1}) {
         for (AttentionBenchmark prefill : prefills) {

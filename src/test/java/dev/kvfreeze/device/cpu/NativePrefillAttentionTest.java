@@ -3,7 +3,6 @@ package dev.kvfreeze.device.cpu;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
-import static org.assertj.core.api.Assumptions.assumeThat;
 
 import dev.kvfreeze.device.AttentionSegment;
 import dev.kvfreeze.device.HeadPages;
@@ -19,6 +18,7 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -31,9 +31,9 @@ import org.junit.jupiter.params.provider.MethodSource;
  * values from it; a fortieth more allows for the rounding of scores. Elsewhere all is float32.
  */
 @Tag("native-kernels")
+@ParameterizedClass
+@MethodSource("levels")
 class NativePrefillAttentionTest {
-  private static final boolean IN_BFLOAT16 = NativeLibrary.level() == NativeLevel.AMX;
-  private static final double ROUNDING = IN_BFLOAT16 ? 1.025 / 256 : 5e-6;
   private static final double FLOAT_SUMS = 2e-5;
 
   private static final int[] CONTEXTS = {2, 15, 16, 17, 54, 127, 129, 300, 700};
@@ -45,10 +45,24 @@ class NativePrefillAttentionTest {
 
   private static WorkerPool pool;
 
+  private final NativeLevel level;
+  private final boolean inBfloat16;
+  private final double rounding;
+
+  NativePrefillAttentionTest(NativeLevel level) {
+    this.level = level;
+    inBfloat16 = level == NativeLevel.AMX;
+    rounding = inBfloat16 ? 1.025 / 256 : 5e-6;
+  }
+
+  /** Those that are loaded: beside the matrix unit's, the kernels in float32. */
+  static Stream<NativeLevel> levels() {
+    return Stream.of(NativeLibrary.level(), NativeLibrary.vectorLevel()).distinct();
+  }
+
   @BeforeAll
   static void start() {
     NativeKernelAssumptions.assume();
-    assumeThat(NativeLibrary.level()).isIn(NativeLevel.AVX2, NativeLevel.AMX);
     pool = new WorkerPool(2);
   }
 
@@ -97,7 +111,7 @@ class NativePrefillAttentionTest {
     AttentionCase layer = new AttentionCase(shape, page, KvFormat.BF16, 31 * context + rows);
     layer.add(context, rows, kind, 1f).wantMass();
     layer.write(pool);
-    assertDense(layer, ROUNDING);
+    assertDense(layer, rounding);
   }
 
   @Test
@@ -110,14 +124,14 @@ class NativePrefillAttentionTest {
     double square = 0;
     for (int i = 0; i < out.length; i++) {
       // Values are normal deviates: none lies farther than 5 from a mean.
-      assertThat(out[i]).isCloseTo(expected[i], within((float) (5 * ROUNDING)));
+      assertThat(out[i]).isCloseTo(expected[i], within((float) (5 * rounding)));
       square += Math.pow(out[i] - expected[i], 2);
     }
     // Roundings are uniform and independent, so they leave much less than they could.
-    assertThat(Math.sqrt(square / out.length)).isLessThan(IN_BFLOAT16 ? 0.15 / 256 : ROUNDING);
+    assertThat(Math.sqrt(square / out.length)).isLessThan(inBfloat16 ? 0.15 / 256 : rounding);
     for (int i = 0; i < masses.length; i++) {
       assertThat(masses[i])
-          .isCloseTo(expectedMasses[i], within((float) (ROUNDING * expectedMasses[i] + 1e-6)));
+          .isCloseTo(expectedMasses[i], within((float) (rounding * expectedMasses[i] + 1e-6)));
     }
   }
 
@@ -129,7 +143,7 @@ class NativePrefillAttentionTest {
     AttentionCase.Sequence same = layer.add(130, 8, AttentionCase.Pages.DENSE, 1f);
     Arrays.fill(same.keys, 3f);
     layer.write(pool);
-    assertDense(layer, ROUNDING + 0.01);
+    assertDense(layer, rounding + 0.01);
   }
 
   @Test
@@ -238,7 +252,7 @@ class NativePrefillAttentionTest {
       for (int repeat = 0; repeat < 5; repeat++) {
         // Blocks of 8 pages fill the 8 slabs at most; one operation a call leaves one block.
         NativePrefillAttention shortCalls =
-            new NativePrefillAttention(8, repeat == 0 ? 1L << 40 : 1);
+            new NativePrefillAttention(PrefillKernels.at(level), 8, repeat == 0 ? 1L << 40 : 1);
         CpuActivations out = layer.output();
         for (AttentionCase.Sequence s : layer.sequences) {
           for (int head = 0; head < 2; head++) {
@@ -267,7 +281,7 @@ class NativePrefillAttentionTest {
         for (int p = 0; p < pages.count; p++) {
           sum += pages.mass[p];
         }
-        assertThat(sum).isCloseTo(1, within(ROUNDING));
+        assertThat(sum).isCloseTo(1, within(rounding));
       }
     }
   }
@@ -326,8 +340,8 @@ class NativePrefillAttentionTest {
     return new AttentionShape(2 * group, 2, headSize, (float) (1 / Math.sqrt(headSize)), window);
   }
 
-  private static PagedAttention natively(WorkerPool threads) {
-    return new PagedAttention(threads, new VectorAttentionKernels(), NativeLibrary.level());
+  private PagedAttention natively(WorkerPool threads) {
+    return new PagedAttention(threads, new VectorAttentionKernels(), level);
   }
 
   private static AttentionCase mixed(int window, boolean wantMass) {
@@ -377,7 +391,7 @@ class NativePrefillAttentionTest {
     }
   }
 
-  private static void assertDense(AttentionCase layer, double rounding) {
+  private void assertDense(AttentionCase layer, double rounding) {
     float[] out = attend(layer, natively(pool));
     AttentionShape shape = layer.shape;
     for (AttentionCase.Sequence s : layer.sequences) {

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.within;
 import dev.kvfreeze.model.tensor.TensorData;
 import dev.kvfreeze.model.tensor.TensorType;
 import java.util.Arrays;
+import java.util.List;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -88,9 +89,13 @@ class NativeProductsTest {
       x[40] = broken;
       assertThat(multiply(NativeLibrary.vectorLevel(), weight, x, 1, Precision.ROUNDED))
           .containsOnly(Float.NaN);
-      if (NativeLibrary.level() != NativeLevel.AVX512) {
-        for (float value : multiply(NativeLibrary.level(), weight, x, 1, Precision.FLOAT32)) {
-          assertThat(Float.isFinite(value)).isFalse();
+      for (int rows : new int[] {1, 2}) {
+        float[] repeated = Arrays.copyOf(x, rows * x.length);
+        System.arraycopy(x, 0, repeated, (rows - 1) * x.length, x.length);
+        for (NativeLevel level : List.of(NativeLibrary.level(), NativeLibrary.vectorLevel())) {
+          for (float value : multiply(level, weight, repeated, rows, Precision.FLOAT32)) {
+            assertThat(Float.isFinite(value)).isFalse();
+          }
         }
       }
     }
@@ -174,7 +179,7 @@ class NativeProductsTest {
       value = TensorType.class,
       names = {"Q4_0", "Q4_1", "Q4_K", "Q5_0", "Q5_1", "Q5_K", "Q6_K", "Q8_0"})
   void roundedTo16BitsTheProductIsNearlyTheExactOne(TensorType type) {
-    NativeKernelAssumptions.assume(NativeLevel.AVX2);
+    NativeKernelAssumptions.assume();
     for (int rows : ROWS) {
       for (int columns : COLUMNS) {
         if (columns % type.blockValues() == 0) {
@@ -190,7 +195,7 @@ class NativeProductsTest {
     float[] values = TensorFixtures.dequantize(tensor);
     for (int batch : BATCHES) {
       float[] x = TensorFixtures.activations(batch * columns, columns + batch);
-      float[] product = multiply(NativeLevel.AVX2, weight, x, batch, Precision.FLOAT32);
+      float[] product = multiply(NativeLibrary.vectorLevel(), weight, x, batch, Precision.FLOAT32);
       for (int b = 0; b < batch; b++) {
         for (int r = 0; r < rows; r++) {
           double wanted = 0;
@@ -230,7 +235,7 @@ class NativeProductsTest {
   @EnumSource(Mode.class)
   void aRowDoesNotDependOnItsBatchNorOnTheThreads(Mode mode) {
     NativeKernelAssumptions.assume();
-    NativeLevel level = mode.level == null ? NativeLibrary.vectorLevel() : mode.level;
+    NativeLevel level = mode == Mode.BFLOAT16 ? NativeLevel.AMX : NativeLibrary.vectorLevel();
     NativeKernelAssumptions.assume(level);
     TiledWeight first = weight(TensorType.Q4_1, 97, 576);
     TiledWeight second = weight(TensorType.Q8_0, 33, 576);
@@ -263,17 +268,11 @@ class NativeProductsTest {
     }
   }
 
-  /** How activations are rounded, and the level that does so; any has the first. */
+  /** How activations are rounded; to bfloat16 by the matrix unit alone. */
   private enum Mode {
-    BYTES(null),
-    SHORTS(NativeLevel.AVX2),
-    BFLOAT16(NativeLevel.AMX);
-
-    private final NativeLevel level;
-
-    Mode(NativeLevel level) {
-      this.level = level;
-    }
+    BYTES,
+    SHORTS,
+    BFLOAT16
   }
 
   @Test

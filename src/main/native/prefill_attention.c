@@ -10,41 +10,56 @@
 #define MAX_HELD 131
 
 #include "held_arrays.h"
-#include "prefill_tile_avx2.h"
+#include "prefill_tile_float.h"
 
-// Column tiles of a block that some rows see, from the first to the last; masked where not all rows see all of them.
+// Column tiles of a block that some rows see, from the first to the last; masked where some rows do not see all of them.
 typedef struct {
   int from, to, masked;
 } Span;
 
-// to[row][column] = what it was, or nothing, + sum over k of a[row][k] * b[k][column], for 6 rows and 16 columns.
-INLINE void multiply(const float *a, int a_stride, const float *b, int count, float *to, int to_stride,
+// to[row][column] = what it was, or nothing, + sum over k of a[row][k] * b[k][column], for the rows and the vectors of
+// columns of a product; vectors of b are b_stride apart.
+INLINE void multiply(const float *a, int a_stride, const float *b, size_t b_stride, int count, float *to, int to_stride,
                      const int begin) {
-  __m512 sums[PRODUCT_ROWS];
+  __m512 sums[PRODUCT_ROWS][PRODUCT_VECTORS];
 #pragma clang loop unroll(full)
   for (int r = 0; r < PRODUCT_ROWS; r++) {
-    sums[r] = begin ? _mm512_setzero_ps() : _mm512_loadu_ps(to + (size_t)r * to_stride);
+#pragma clang loop unroll(full)
+    for (int v = 0; v < PRODUCT_VECTORS; v++) {
+      sums[r][v] = begin ? _mm512_setzero_ps() : _mm512_loadu_ps(to + (size_t)r * to_stride + v * LANES);
+    }
   }
 #pragma clang loop unroll_count(4)
   for (int k = 0; k < count; k++) {
-    const __m512 column = _mm512_loadu_ps(b + (size_t)k * LANES);
+    __m512 column[PRODUCT_VECTORS];
+#pragma clang loop unroll(full)
+    for (int v = 0; v < PRODUCT_VECTORS; v++) {
+      column[v] = _mm512_loadu_ps(b + v * b_stride + (size_t)k * LANES);
+    }
 #pragma clang loop unroll(full)
     for (int r = 0; r < PRODUCT_ROWS; r++) {
-      sums[r] = _mm512_fmadd_ps(_mm512_set1_ps(a[(size_t)r * a_stride + k]), column, sums[r]);
+      const __m512 factor = _mm512_set1_ps(a[(size_t)r * a_stride + k]);
+#pragma clang loop unroll(full)
+      for (int v = 0; v < PRODUCT_VECTORS; v++) {
+        sums[r][v] = _mm512_fmadd_ps(factor, column[v], sums[r][v]);
+      }
     }
   }
 #pragma clang loop unroll(full)
   for (int r = 0; r < PRODUCT_ROWS; r++) {
-    _mm512_storeu_ps(to + (size_t)r * to_stride, sums[r]);
+#pragma clang loop unroll(full)
+    for (int v = 0; v < PRODUCT_VECTORS; v++) {
+      _mm512_storeu_ps(to + (size_t)r * to_stride + v * LANES, sums[r][v]);
+    }
   }
 }
 
 static void score(const float *queries, const float *keys, int size, float *scores) {
-  multiply(queries, size, keys, size, scores, BLOCK, 1);
+  multiply(queries, size, keys, (size_t)size * LANES, size, scores, BLOCK, 1);
 }
 
 static void weigh(const float *weights, const float *values, int columns, float *sums, int size) {
-  multiply(weights, BLOCK, values, columns, sums, size, 0);
+  multiply(weights, BLOCK, values, BLOCK * LANES, columns, sums, size, 0);
 }
 
 // What rows [first, end) see of the present block.
@@ -61,6 +76,9 @@ static Span span_of(const Tile *tile, int first, int end) {
       }
     }
   }
+  // Whole products.
+  span.from -= span.from % PRODUCT_VECTORS;
+  span.to += span.to % PRODUCT_VECTORS;
   for (int t = span.from * LANES; t < span.to * LANES; t++) {
     span.masked |= tile->positions[t] < window_high || tile->positions[t] > low;
   }
@@ -135,7 +153,7 @@ static float *scores_of(const Tile *tile, const Group *group, int row) {
 
 static void score_group(const Tile *tile, const Group *group) {
   const int size = tile->head_size;
-  for (int i = group->span.from; i < group->span.to; i++) {
+  for (int i = group->span.from; i < group->span.to; i += PRODUCT_VECTORS) {
     for (int row = group->first; row < group->end; row += PRODUCT_ROWS) {
       score(tile->queries + (size_t)row * size, tile->keys + (size_t)i * size * LANES, size,
             scores_of(tile, group, row) + i * LANES);
@@ -146,7 +164,7 @@ static void score_group(const Tile *tile, const Group *group) {
 static void weigh_group(const Tile *tile, const Group *group) {
   const int size = tile->head_size;
   const int from = group->span.from * LANES, columns = group->span.to * LANES - from;
-  for (int d = 0; d < size; d += LANES) {
+  for (int d = 0; d < size; d += PRODUCT_VECTORS * LANES) {
     for (int row = group->first; row < group->end; row += PRODUCT_ROWS) {
       weigh(scores_of(tile, group, row) + from, tile->values + ((size_t)d * BLOCK + from * LANES), columns,
             tile->sums + (size_t)row * size + d, size);
@@ -217,4 +235,5 @@ static void add_mass(const Tile *tile, uint32_t *const *slabs, float *masses) {
   }
 }
 
+#define OWNER FloatPrefillKernels
 #include "prefill_entry.h"

@@ -1,7 +1,7 @@
 // A tile of prefill attention in float32: its memory, and its rows on their way in and out.
 
-#ifndef KVFREEZE_PREFILL_TILE_AVX2_H
-#define KVFREEZE_PREFILL_TILE_AVX2_H
+#ifndef KVFREEZE_PREFILL_TILE_FLOAT_H
+#define KVFREEZE_PREFILL_TILE_FLOAT_H
 
 #include <string.h>
 
@@ -12,9 +12,15 @@
 enum {
   LANES = 16,
   COLUMN_TILES = BLOCK / LANES,
-  // Rows that one product keeps in registers, and rows whose scores stay in the first cache.
+  // Rows, and vectors of columns, that one product keeps in registers; rows whose scores stay in the first cache.
+#ifdef __AVX512F__
+  PRODUCT_ROWS = 12,
+  PRODUCT_VECTORS = 2,
+#else
   PRODUCT_ROWS = 6,
-  GROUP_ROWS = 4 * PRODUCT_ROWS
+  PRODUCT_VECTORS = 1,
+#endif
+  GROUP_ROWS = 24
 };
 
 // A call's tile: its state, kept in the worker's scratch between calls, and its working memory there.
