@@ -50,7 +50,7 @@ INLINE void add_dots(const int32_t *quants, int stride, const int32_t *x, int x_
 #pragma clang loop unroll(full)
     for (int w = from_word; w < to_word; w++) {
       const int32_t *at = quants + w * stride + 16 * half;
-      _mm_prefetch((const char *)(at + AHEAD_WORDS), _MM_HINT_T0);
+      ask_ahead(at);
 #pragma clang loop unroll(full)
       for (int i = 0; i < 2; i++) {
         for (int r = 0; r < rows; r++) {
@@ -78,8 +78,8 @@ INLINE void add_pair_dots(const int32_t *quants, const int32_t *x, int from_word
 #pragma clang loop unroll(full)
     for (int b = 0; b < 2; b++) {
       const int32_t *at = quants + (2 * w + b) * TILE_ROWS;
-      _mm_prefetch((const char *)(at + AHEAD_WORDS), _MM_HINT_T0);
-      _mm_prefetch((const char *)(at + AHEAD_WORDS + LINE_WORDS), _MM_HINT_T0);
+      ask_ahead(at);
+      ask_ahead(at + LINE_WORDS);
 #pragma clang loop unroll(full)
       for (int i = 0; i < 4; i++) {
         sums[b][i] = add_word(sums[b][i], at + 8 * i, x + b * BLOCK_WORDS, w, bits, centred);
@@ -88,8 +88,11 @@ INLINE void add_pair_dots(const int32_t *quants, const int32_t *x, int from_word
   }
 #pragma clang loop unroll(full)
   for (int b = 0; b < 2; b++) {
-    dots[b][0] = (__m512i){widened(sums[b][0], bits), widened(sums[b][1], bits)};
-    dots[b][1] = (__m512i){widened(sums[b][2], bits), widened(sums[b][3], bits)};
+#pragma clang loop unroll(full)
+    for (int half = 0; half < 2; half++) {
+      const __m512i sum = {widened(sums[b][2 * half], bits), widened(sums[b][2 * half + 1], bits)};
+      dots[b][half] = _mm512_add_epi32(dots[b][half], sum);
+    }
   }
 }
 

@@ -15,7 +15,7 @@ INLINE void add_dots(const int32_t *quants, int stride, const int32_t *x, int x_
   for (int w = from_word; w < to_word; w++) {
     for (int i = 0; i < 2; i++) {
       const int32_t *at = quants + w * stride + 16 * i;
-      _mm_prefetch((const char *)(at + AHEAD_WORDS), _MM_HINT_T0);
+      ask_ahead(at);
       const __m512i words = _mm512_loadu_si512(at);
       if (bits == 4) {
         const __m512i even = _mm512_and_si512(words, nibble);
@@ -30,6 +30,32 @@ INLINE void add_dots(const int32_t *quants, int stride, const int32_t *x, int x_
           const int32_t *q = x + r * x_stride + ORDERED + w;
           dots[r][i] = _mm512_dpbusd_epi32(dots[r][i], words, _mm512_set1_epi32(*q));
         }
+      }
+    }
+  }
+}
+
+// The same of both blocks of a pair with one row, whose blocks follow each other: lines are read strictly forwards, which
+// is what the memory's own prefetching follows.
+INLINE void add_pair_dots(const int32_t *quants, const int32_t *x, int from_word, int to_word, const int bits,
+                          const int centred, __m512i dots[2][2]) {
+  const __m512i nibble = _mm512_set1_epi8(15);
+#pragma clang loop unroll(full)
+  for (int w = from_word; w < to_word; w++) {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 4; i++) {
+      const int32_t *at = quants + 2 * w * TILE_ROWS + i * LINE_WORDS;
+      const int32_t *q = x + i / 2 * BLOCK_WORDS;
+      ask_ahead(at);
+      const __m512i words = _mm512_loadu_si512(at);
+      __m512i *dot = &dots[i / 2][i % 2];
+      if (bits == 4) {
+        const __m512i even = _mm512_and_si512(words, nibble);
+        const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(words, 4), nibble);
+        *dot = _mm512_dpbusd_epi32(*dot, even, _mm512_set1_epi32(q[2 * w]));
+        *dot = _mm512_dpbusd_epi32(*dot, odd, _mm512_set1_epi32(q[2 * w + 1]));
+      } else {
+        *dot = _mm512_dpbusd_epi32(*dot, words, _mm512_set1_epi32(q[ORDERED + w]));
       }
     }
   }

@@ -252,7 +252,7 @@ INLINE void add_columns_of_tile(const int32_t *quants, int stride, __m512i zero,
 #pragma clang loop unroll(full)
     for (int half = 0; half < 2; half++) {
       const int32_t *at = quants + w * stride + 16 * half;
-      _mm_prefetch((const char *)(at + AHEAD_WORDS), _MM_HINT_T0);
+      ask_ahead(at);
       const __m512i words = _mm512_loadu_si512(at);
 #pragma clang loop unroll(full)
       for (int p = 0; p < pairs; p++) {

@@ -76,7 +76,6 @@ INLINE void add_block(const Weight *weight, const int32_t *tile, int stored, con
   }
 }
 
-#ifndef __AVX512F__
 // The two blocks of a pair times one row, in the order in which they lie in memory.
 INLINE void add_block_pair(const Weight *weight, const int32_t *tile, int stored, const int32_t *x,
                            __m512 products[][2], __m512 offsets[][2], const int bits, const int centred,
@@ -84,7 +83,12 @@ INLINE void add_block_pair(const Weight *weight, const int32_t *tile, int stored
   const int words = bits / groups;
   x += stored * BLOCK_WORDS;
   __m512i dots[2][2][2];
+  ask_for(scales_of(weight, tile, stored), 2 * scale_words(weight));
   for (int group = 0; group < groups; group++) {
+    for (int block = 0; block < 2; block++) {
+      const int32_t sum = sum_of(x + block * BLOCK_WORDS, group, groups);
+      dots[group][block][0] = dots[group][block][1] = first_dots(centred, sum);
+    }
     add_pair_dots(quants_of(weight, tile, stored), x, group * words, (group + 1) * words, bits, centred, dots[group]);
   }
   for (int block = 0; block < 2; block++) {
@@ -94,7 +98,6 @@ INLINE void add_block_pair(const Weight *weight, const int32_t *tile, int stored
     }
   }
 }
-#endif
 
 INLINE void multiply_tile(const Weight *weight, const int32_t *tile, const int32_t *x, int rows, float *out,
                           int out_stride, int tile_rows, const int bits, const int centred, const int groups) {
@@ -106,12 +109,13 @@ INLINE void multiply_tile(const Weight *weight, const int32_t *tile, const int32
     }
   }
   int stored = 0;
-#ifndef __AVX512F__
   for (; rows == 1 && stored + 1 < weight->blocks; stored += 2) {
     add_block_pair(weight, tile, stored, x, products, offsets, bits, centred, groups);
   }
-#endif
   for (; stored < weight->blocks; stored++) {
+    if (stored % 2 == 0 && stored + 1 < weight->blocks) {
+      ask_for(scales_of(weight, tile, stored), 2 * (scale_words(weight) + quant_words(weight)));
+    }
     add_block(weight, tile, stored, x, rows, products, offsets, bits, centred, groups);
   }
   const uint32_t mask = tile_rows >= 32 ? 0xffffffffu : (1u << tile_rows) - 1;
@@ -164,7 +168,7 @@ static void multiply(const Weight *weight, int rows_of_weight, int from_tile, in
     const int32_t *tile = tile_of(weight, t);
     const int tile_rows = rows_of_weight - t * TILE_ROWS;
     if (t == from_tile) {
-      fetch(quants_of(weight, tile, 0), AHEAD_WORDS);
+      ask_for(tile, read_ahead_words);
     }
     for (int row = 0; row < rows;) {
       const int size = rows - row >= 4 ? 2 : rows - row >= 2 ? 1 : 0;

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "read_ahead.h"
 #include "weights.h"
 
 enum {
@@ -17,25 +18,23 @@ enum {
   SECOND_SUM = 17,
   SCALE = 18,
   BLOCK_WORDS = 20,
-  // How far ahead of the computation lines are fetched: about what memory delivers while it answers.
-#ifdef __AVX512F__
-  AHEAD_WORDS = 1024,
-#else
-  AHEAD_WORDS = 512,
-#endif
   MAX_ROWS_TOGETHER = 4
 };
+
+// Asks for the line that will be multiplied some time after this one.
+INLINE void ask_ahead(const int32_t *at) { _mm_prefetch((const char *)(at + read_ahead_words), _MM_HINT_T0); }
+
+// Asks for lines in the order of memory: those that will be read in another one.
+INLINE void ask_for(const int32_t *from, int words) {
+  for (int i = 0; i < words; i += LINE_WORDS) {
+    _mm_prefetch((const char *)(from + i), _MM_HINT_T0);
+  }
+}
 
 INLINE float float_at(const int32_t *word) {
   float value;
   memcpy(&value, word, sizeof value);
   return value;
-}
-
-INLINE void fetch(const int32_t *from, int words) {
-  for (int i = 0; i < words; i += LINE_WORDS) {
-    _mm_prefetch((const char *)(from + i), _MM_HINT_T0);
-  }
 }
 
 // The largest magnitude of 32 numbers, NaN where one is: as integers, the bits of positive floats are ordered, NaN last.

@@ -1,5 +1,5 @@
-// Tiles of quantised weights as QuantizedWeight.java lays them out: 32 output rows, blocks of 32 columns; a
-// tile's scales come first, then its quants, the two blocks of a pair alternating.
+// Tiles of quantised weights as QuantizedWeight.java lays them out: 32 output rows, blocks of 32 columns; of each pair of
+// blocks the scales come first, then the quants, the two blocks alternating.
 
 #ifndef KVFREEZE_WEIGHTS_H
 #define KVFREEZE_WEIGHTS_H
@@ -41,18 +41,24 @@ INLINE int64_t tile_words(const Weight *weight) {
 
 INLINE const int32_t *tile_of(const Weight *weight, int tile) { return weight->words + tile_words(weight) * tile; }
 
+INLINE int is_paired(const Weight *weight, int stored) { return stored < weight->blocks / 2 * 2; }
+
+// Where a stored block's pair begins.
+INLINE const int32_t *pair_at(const Weight *weight, const int32_t *tile, int stored) {
+  return tile + stored / 2 * 2 * (scale_words(weight) + quant_words(weight));
+}
+
 INLINE const int32_t *scales_of(const Weight *weight, const int32_t *tile, int stored) {
-  return tile + stored * scale_words(weight);
+  return pair_at(weight, tile, stored) + stored % 2 * scale_words(weight);
 }
 
 // First word of a stored block's quants; its words of a row are quant_stride apart.
 INLINE const int32_t *quants_of(const Weight *weight, const int32_t *tile, int stored) {
-  return tile + weight->blocks * scale_words(weight) + stored / 2 * 2 * quant_words(weight) + stored % 2 * TILE_ROWS;
+  const int scales = (is_paired(weight, stored) ? 2 : 1) * scale_words(weight);
+  return pair_at(weight, tile, stored) + scales + stored % 2 * TILE_ROWS;
 }
 
-INLINE int quant_stride(const Weight *weight, int stored) {
-  return stored < weight->blocks / 2 * 2 ? 2 * TILE_ROWS : TILE_ROWS;
-}
+INLINE int quant_stride(const Weight *weight, int stored) { return is_paired(weight, stored) ? 2 * TILE_ROWS : TILE_ROWS; }
 
 // Where a block lies among the stored blocks.
 INLINE int stored_block(int block, int blocks) {

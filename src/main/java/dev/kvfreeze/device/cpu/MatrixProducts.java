@@ -308,7 +308,7 @@ final class MatrixProducts {
       if (done % ahead == 0) {
         int end = Math.min(quantized.tiles(), tile + Math.min(ahead, left));
         own.touched +=
-            ReadAhead.touch(quantized.words, quantized.scalesAt(tile), quantized.scalesAt(end));
+            ReadAhead.touch(quantized.words, quantized.tileAt(tile), quantized.tileAt(end));
       }
     }
   }

@@ -20,7 +20,6 @@ import jdk.incubator.vector.IntVector;
 final class VectorBytes {
   private static final int MASK = 255;
   private static final int BITS = 8;
-  private static final int BLOCK_WORDS = BITS * TILE_ROWS;
   private static final int HALF_COLUMNS = BLOCK_COLUMNS / 2;
   private static final int HALF_WORDS = HALF_COLUMNS / 4;
 
@@ -30,8 +29,10 @@ final class VectorBytes {
    * One row of activations times {@code 2 * LANES} rows of a tile. Both chains run side by side,
    * two vectors each: four independent sums hide the adder's latency.
    *
-   * @param words quants of the tile
-   * @param at where the wanted rows of its first stored block begin
+   * @param words of the weight
+   * @param at where the wanted rows of the first stored block's quants begin
+   * @param pairWords words from a pair of blocks to the next
+   * @param lastAt where the wanted rows of a last block without a partner begin
    * @param scalesAt where their first scale lies
    * @param groups groups of columns of a block that have scales of their own, 1 or 2
    * @param blocks blocks of the tile
@@ -39,6 +40,8 @@ final class VectorBytes {
   static void multiply(
       int[] words,
       int at,
+      int pairWords,
+      int lastAt,
       float[] scales,
       int scalesAt,
       int groups,
@@ -68,7 +71,7 @@ final class VectorBytes {
       FloatVector minimumA1 = FloatVector.fromArray(FLOATS, scales, sA + TILE_ROWS + LANES);
       FloatVector minimumB0 = FloatVector.fromArray(FLOATS, scales, sB + TILE_ROWS);
       FloatVector minimumB1 = FloatVector.fromArray(FLOATS, scales, sB + TILE_ROWS + LANES);
-      int a = at + step * 2 * TILE_ROWS;
+      int a = at + step / BITS * pairWords + step % BITS * 2 * TILE_ROWS;
       int b = a + TILE_ROWS;
       IntVector wordsA0 = IntVector.fromArray(INTS, words, a);
       IntVector wordsA1 = IntVector.fromArray(INTS, words, a + LANES);
@@ -114,7 +117,7 @@ final class VectorBytes {
       int last = blocks - 1;
       multiplyBlock(
           words,
-          at + last * BLOCK_WORDS,
+          lastAt,
           scales,
           scalesAt + last * groups * DECODED_GROUP,
           groups,

@@ -40,16 +40,30 @@ final class VectorMatmulKernels implements MatmulKernels {
       int xOffset,
       float[] out,
       int outOffset) {
-    int at = weight.quantsAt(tile);
+    int at = weight.blockAt(tile, 0);
     int blocks = weight.blocks();
+    int lastAt = weight.blockAt(tile, blocks - 1);
+    int pair = weight.pairWords();
+    int[] words = weight.words;
     int groups = weight.scaleKind.groups();
     for (int v = 0; v < TILE_ROWS; v += STRIP) {
       if (weight.bits == 4) {
         VectorNibbles.multiply(
-            weight.words, at + v, scales, v, blocks, x, xOffset, out, outOffset + v);
+            words, at + v, pair, lastAt + v, scales, v, blocks, x, xOffset, out, outOffset + v);
       } else {
         VectorBytes.multiply(
-            weight.words, at + v, scales, v, groups, blocks, x, xOffset, out, outOffset + v);
+            words,
+            at + v,
+            pair,
+            lastAt + v,
+            scales,
+            v,
+            groups,
+            blocks,
+            x,
+            xOffset,
+            out,
+            outOffset + v);
       }
     }
   }

@@ -20,7 +20,6 @@ import jdk.incubator.vector.IntVector;
 final class VectorNibbles {
   private static final int MASK = 15;
   private static final int BITS = 4;
-  private static final int BLOCK_WORDS = BITS * TILE_ROWS;
 
   private VectorNibbles() {}
 
@@ -28,14 +27,18 @@ final class VectorNibbles {
    * One row of activations times {@code 2 * LANES} rows of a tile. Both chains run side by side,
    * two vectors each: four independent sums hide the adder's latency.
    *
-   * @param words quants of the tile
-   * @param at where the wanted rows of its first stored block begin
+   * @param words of the weight
+   * @param at where the wanted rows of the first stored block's quants begin
+   * @param pairWords words from a pair of blocks to the next
+   * @param lastAt where the wanted rows of a last block without a partner begin
    * @param scalesAt where their first scale lies
    * @param blocks blocks of the tile
    */
   static void multiply(
       int[] words,
       int at,
+      int pairWords,
+      int lastAt,
       float[] scales,
       int scalesAt,
       int blocks,
@@ -63,7 +66,7 @@ final class VectorNibbles {
       FloatVector minimumA1 = FloatVector.fromArray(FLOATS, scales, sA + TILE_ROWS + LANES);
       FloatVector minimumB0 = FloatVector.fromArray(FLOATS, scales, sB + TILE_ROWS);
       FloatVector minimumB1 = FloatVector.fromArray(FLOATS, scales, sB + TILE_ROWS + LANES);
-      int a = at + step * 2 * TILE_ROWS;
+      int a = at + step / BITS * pairWords + step % BITS * 2 * TILE_ROWS;
       int b = a + TILE_ROWS;
       IntVector wordsA0 = IntVector.fromArray(INTS, words, a);
       IntVector wordsA1 = IntVector.fromArray(INTS, words, a + LANES);
@@ -109,7 +112,7 @@ final class VectorNibbles {
       int last = blocks - 1;
       multiplyBlock(
           words,
-          at + last * BLOCK_WORDS,
+          lastAt,
           scales,
           scalesAt + last * DECODED_GROUP,
           x,

@@ -25,7 +25,6 @@ final class VectorRoundedNibbles {
   private static final short MASK = 15;
   private static final int BITS = 4;
   private static final int WORDS = BITS;
-  private static final int PAIR_WORDS = 2 * BITS * TILE_ROWS;
 
   private VectorRoundedNibbles() {}
 
@@ -33,15 +32,23 @@ final class VectorRoundedNibbles {
    * Integer dot products of every block of {@code 2 * LANES} rows of a tile: {@code dots[stored
    * block * 32 + row]}.
    *
-   * @param words quants of the tile
-   * @param at where the wanted rows of its first stored block begin
+   * @param words of the weight
+   * @param at where the wanted rows of the first stored block's quants begin
+   * @param pairWords words from a pair of blocks to the next
    * @param blocks blocks of the tile
    * @param pairs of the row of activations, see {@link RoundedRows}
    * @param pairsAt where the row begins
    * @param dotsAt where the first row's result goes
    */
   static void dots(
-      int[] words, int at, int blocks, int[] pairs, int pairsAt, int[] dots, int dotsAt) {
+      int[] words,
+      int at,
+      int pairWords,
+      int blocks,
+      int[] pairs,
+      int pairsAt,
+      int[] dots,
+      int dotsAt) {
     ShortVector mask = ShortVector.broadcast(SHORTS, MASK);
     IntVector none = IntVector.zero(INTS);
     // One block at a time: with the four sums of a pair the method is too long to be inlined to its
@@ -50,7 +57,7 @@ final class VectorRoundedNibbles {
       ShortVector sum0 = ShortVector.zero(SHORTS);
       ShortVector sum1 = ShortVector.zero(SHORTS);
       for (int w = 0; w < WORDS; w++) {
-        int from = at + block / 2 * PAIR_WORDS + (2 * w + block % 2) * TILE_ROWS;
+        int from = at + block / 2 * pairWords + (2 * w + block % 2) * TILE_ROWS;
         IntVector words0 = IntVector.fromArray(INTS, words, from);
         IntVector words1 = IntVector.fromArray(INTS, words, from + LANES);
         int x = pairsAt + block * BLOCK_PAIRS + w * 4;
@@ -116,7 +123,8 @@ final class VectorRoundedNibbles {
   static void dots(
       QuantizedWeight weight, int tile, int strip, int[] pairs, int pairsAt, int[] dots) {
     int blocks = weight.blocks();
-    dots(weight.words, weight.quantsAt(tile) + strip, blocks, pairs, pairsAt, dots, strip);
+    int first = weight.blockAt(tile, 0) + strip;
+    dots(weight.words, first, weight.pairWords(), blocks, pairs, pairsAt, dots, strip);
     if (blocks % 2 != 0) {
       int last = blocks - 1;
       int at = weight.blockAt(tile, last) + strip;

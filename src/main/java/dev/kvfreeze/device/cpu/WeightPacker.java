@@ -101,7 +101,7 @@ final class WeightPacker {
 
   private static void packScales(QuantizedWeight weight, int row, int stored, QuantBlock block) {
     int lane = row % TILE_ROWS;
-    int at = weight.scalesAt(row / TILE_ROWS) + stored * weight.scaleKind.wordsPerBlock();
+    int at = weight.scalesAt(row / TILE_ROWS, stored);
     int[] words = weight.words;
     switch (weight.scaleKind) {
       case HALF -> words[at + lane % 16] |= block.scaleHalf << lane / 16 * 16;
