@@ -33,11 +33,12 @@ TARGET = ["-target", "x86_64-linux-gnu.2.17"]
 # source that ends in another library's way is not part of this one.
 # fast_dpwssd is no instruction: without it the compiler makes two of each that multiplies and adds 16-bit numbers.
 AVX512 = "x86_64_v4+avx512vnni+avx512vbmi+avx512vbmi2+avx512bitalg+avx512vpopcntdq+fast_dpwssd"
-AMX = AVX512 + "+avx512bf16+amx_tile+amx_bf16+amx_int8"
+BF16 = AVX512 + "+avx512bf16"
+AMX = BF16 + "+amx_tile+amx_bf16+amx_int8"
 PROCESSORS = {
     "processor": {"_plain": "x86_64", "": None},
-    "avx2": {"_plain": None, "_avx2": "x86_64_v3", "_avx512": None, "_amx": None, "": "x86_64_v3"},
-    "avx512": {"_plain": None, "_avx2": None, "_avx512": AVX512, "_amx": AMX, "": AVX512},
+    "avx2": {"_plain": None, "_bf16": None, "_amx": None, "": "x86_64_v3"},
+    "avx512": {"_plain": None, "_bf16": BF16, "_amx": AMX, "": AVX512},
 }
 
 

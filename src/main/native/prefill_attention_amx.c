@@ -13,9 +13,9 @@
 #define MAX_HELD 131
 
 #include "held_arrays.h"
-#include "prefill_blocks.h"
-#include "prefill_products.h"
-#include "prefill_softmax.h"
+#include "prefill_blocks_amx.h"
+#include "prefill_products_amx.h"
+#include "prefill_softmax_amx.h"
 #include "tiles_amx.h"
 
 // A pipeline over row tiles: while one's scores become weights, the next one's are computed and the last one's weigh.

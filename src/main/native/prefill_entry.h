@@ -6,12 +6,12 @@
 // Arrays of the heap begin anywhere modulo 64 bytes, and the collector may have moved the scratch since the last call:
 // its first word says how far from it the state lies.
 static Tile open_tile(const Call *call, float *scratch, int fresh) {
-  Tile tile = {.call = call, .head_size = call->head_size, .rows = call->rows};
+  Tile tile = {.call = call, .rows = call->rows};
   int32_t *last_shift = (int32_t *)scratch;
   uint8_t *base = (uint8_t *)(((uintptr_t)scratch + sizeof(int32_t) + 63) & ~(uintptr_t)63);
   const int32_t shift = (int32_t)(base - (uint8_t *)scratch);
   uint8_t *state_end, *end;
-  lay_out(&tile, base, &state_end, &end);
+  lay_out(&tile, call->head_size, base, &state_end, &end);
   if (!fresh && *last_shift != shift) {
     memmove(base, (uint8_t *)scratch + *last_shift, state_end - base);
   }
@@ -31,10 +31,10 @@ static unsigned int begin_arithmetic(void) {
 #define NATIVE(name) FUNCTION_OF(OWNER, name)
 
 JNIEXPORT jint NATIVE(scratchFloats)(JNIEnv *env, jobject owner, jint head_size, jint rows) {
-  Tile tile = {.head_size = head_size, .rows = rows};
+  Tile tile = {.rows = rows};
   // Measured from an address that is not null, which is never read.
   uint8_t *base = (uint8_t *)(uintptr_t)64, *state_end, *end;
-  lay_out(&tile, base, &state_end, &end);
+  lay_out(&tile, head_size, base, &state_end, &end);
   return (jint)((end - base + sizeof(int32_t) + 64) / sizeof(float) + 1);
 }
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 // As in NativeLibrary.java.
-enum { FEATURE_AVX2 = 1, FEATURE_AVX512 = 2, FEATURE_AMX = 4 };
+enum { FEATURE_AVX2 = 1, FEATURE_AVX512 = 2, FEATURE_BF16 = 4, FEATURE_AMX = 8 };
 
 // CPUID leaf 7, register EDX; the compiler's header has no names for them.
 enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25 };
@@ -41,11 +41,14 @@ static int has_avx512(uint64_t state, uint32_t ebx7, uint32_t ecx7) {
          && has(ecx7, bit_AVX512VNNI | bit_AVX512VBMI | bit_AVX512VBMI2 | bit_AVX512BITALG | bit_AVX512VPOPCNTDQ);
 }
 
-static int has_amx(uint64_t state, uint32_t edx7) {
+static int has_bf16(void) {
   uint32_t a, b, c, d;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && has(a, bit_AVX512BF16);
+}
+
+static int has_amx(uint64_t state, uint32_t edx7) {
   const uint64_t tile_state = 0x60000;
-  return has(edx7, AMX_TILE | AMX_BF16 | AMX_INT8) && (state & tile_state) == tile_state
-         && __get_cpuid_count(7, 1, &a, &b, &c, &d) && has(a, bit_AVX512BF16) && amx_permitted();
+  return has(edx7, AMX_TILE | AMX_BF16 | AMX_INT8) && (state & tile_state) == tile_state && amx_permitted();
 }
 
 static int detect(void) {
@@ -60,7 +63,10 @@ static int detect(void) {
   if (!has_avx512(state, b, c)) {
     return FEATURE_AVX2;
   }
-  return FEATURE_AVX2 | FEATURE_AVX512 | (has_amx(state, d) ? FEATURE_AMX : 0);
+  if (!has_bf16()) {
+    return FEATURE_AVX2 | FEATURE_AVX512;
+  }
+  return FEATURE_AVX2 | FEATURE_AVX512 | FEATURE_BF16 | (has_amx(state, d) ? FEATURE_AMX : 0);
 }
 
 JNIEXPORT jint JNICALL Java_dev_kvfreeze_device_cpu_NativeLibrary_features(JNIEnv *env, jclass owner) {

@@ -52,12 +52,10 @@ public final class CpuDevice implements Device {
             "cpu: " + ProcessorName.read() + ", " + threads + " threads", provider.name(), threads);
   }
 
-  /** The matrix unit's attention rounds queries and probabilities to bfloat16. */
+  /** The highest levels' attention rounds queries, keys and probabilities. */
   private NativeLevel attentionLevel(KernelProvider provider) {
-    boolean exact = precision == Precision.FLOAT32;
-    return exact && provider.nativeLevel() == NativeLevel.AMX
-        ? NativeLevel.AVX512
-        : provider.nativeLevel();
+    NativeLevel level = provider.nativeLevel();
+    return precision == Precision.FLOAT32 ? level.inFloat32() : level;
   }
 
   /** A device of so many threads with the provider that {@link KernelProvider#choose()} picks. */

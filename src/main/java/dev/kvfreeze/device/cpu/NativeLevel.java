@@ -10,10 +10,15 @@ enum NativeLevel {
   AVX2,
   /** AVX-512 with VNNI (Intel since Ice Lake, AMD since Zen 4). */
   AVX512,
+  /** AVX-512 with products of bfloat16 numbers (AMD since Zen 4, Intel since Sapphire Rapids). */
+  BF16,
   /** Matrix tiles for bfloat16 and 8-bit integers (Intel since Sapphire Rapids). */
   AMX;
 
-  /** System property naming the highest level to use: {@code avx2}, {@code avx512}, {@code amx}. */
+  /**
+   * System property naming the highest level to use: {@code avx2}, {@code avx512}, {@code bf16},
+   * {@code amx}.
+   */
   static final String PROPERTY = "kvfreeze.nativeLevel";
 
   /**
@@ -26,10 +31,16 @@ enum NativeLevel {
     return switch (name.toLowerCase(Locale.ROOT)) {
       case "avx2" -> AVX2;
       case "avx512" -> AVX512;
+      case "bf16" -> BF16;
       case "amx" -> AMX;
       default ->
           throw new IllegalArgumentException(
-              PROPERTY + " is avx2, avx512 or amx, found \"" + name + "\"");
+              PROPERTY + " is avx2, avx512, bf16 or amx, found \"" + name + "\"");
     };
+  }
+
+  /** This level without what it rounds beyond the levels below: their float32 attention. */
+  NativeLevel inFloat32() {
+    return compareTo(AVX512) > 0 ? AVX512 : this;
   }
 }

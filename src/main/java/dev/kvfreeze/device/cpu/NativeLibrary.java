@@ -21,7 +21,8 @@ final class NativeLibrary {
   // As in processor_plain.c.
   private static final int FEATURE_AVX2 = 1;
   private static final int FEATURE_AVX512 = 2;
-  private static final int FEATURE_AMX = 4;
+  private static final int FEATURE_BF16 = 4;
+  private static final int FEATURE_AMX = 8;
 
   private static final NativeLibrary LOADED = load();
 
@@ -48,14 +49,14 @@ final class NativeLibrary {
     return LOADED.processorLevel;
   }
 
-  /** The level without the matrix unit: that of the kernels in vectors. */
+  /** The level without products of bfloat16 numbers: that of the kernels in plain vectors. */
   static NativeLevel vectorLevel() {
-    return LOADED.level == NativeLevel.AMX ? NativeLevel.AVX512 : LOADED.level;
+    return LOADED.level.inFloat32();
   }
 
   /** Whether the kernels of a level were loaded; those of AVX2 are not where AVX-512 is used. */
   static boolean has(NativeLevel wanted) {
-    return wanted == LOADED.level || wanted == vectorLevel();
+    return wanted.compareTo(vectorLevel()) >= 0 && wanted.compareTo(LOADED.level) <= 0;
   }
 
   /** Why the native kernels cannot be used and what cures it; empty when they can. */
@@ -90,6 +91,9 @@ final class NativeLibrary {
   private static NativeLevel levelOf(int features) {
     if ((features & FEATURE_AMX) != 0) {
       return NativeLevel.AMX;
+    }
+    if ((features & FEATURE_BF16) != 0) {
+      return NativeLevel.BF16;
     }
     if ((features & FEATURE_AVX512) != 0) {
       return NativeLevel.AVX512;

@@ -22,8 +22,12 @@ interface PrefillKernels {
   /** Results of the tile's rows, one after the other. */
   void finish(int[] call, float[] scratch, float[] results);
 
-  /** The fastest ones at a level: on the matrix unit where there is one, else in float32. */
+  /** The fastest ones at a level. */
   static PrefillKernels at(NativeLevel level) {
-    return level == NativeLevel.AMX ? new Bfloat16PrefillKernels() : new FloatPrefillKernels();
+    return switch (level) {
+      case AMX -> new Bfloat16PrefillKernels();
+      case BF16 -> new ShortPrefillKernels();
+      default -> new FloatPrefillKernels();
+    };
   }
 }

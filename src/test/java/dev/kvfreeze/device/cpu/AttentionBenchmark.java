@@ -55,8 +55,10 @@ final class AttentionBenchmark {
       benchmark.decode(8192, 16, true);
       List<AttentionBenchmark> prefills = new ArrayList<>();
       prefills.add(new AttentionBenchmark(pool, NativeLevel.NONE));
-      if (level != NativeLevel.NONE) {
-        prefills.add(new AttentionBenchmark(pool, level));
+      for (NativeLevel each : NativeLevel.values()) {
+        if (level != NativeLevel.NONE && NativeLibrary.has(each)) {
+          prefills.add(new AttentionBenchmark(pool, each));
+        }
       }
       for (int page : new int[] {16, 8, 1}) {
         for (AttentionBenchmark prefill : prefills) {

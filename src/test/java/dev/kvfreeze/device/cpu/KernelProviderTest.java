@@ -55,7 +55,7 @@ class KernelProviderTest {
     try {
       assertThatIllegalArgumentException()
           .isThrownBy(() -> KernelProvider.choose("auto"))
-          .withMessage("kvfreeze.nativeLevel is avx2, avx512 or amx, found \"sse\"");
+          .withMessage("kvfreeze.nativeLevel is avx2, avx512, bf16 or amx, found \"sse\"");
     } finally {
       if (before == null) {
         System.clearProperty(NativeLevel.PROPERTY);

@@ -26,9 +26,10 @@ import org.junit.jupiter.params.provider.MethodSource;
 /**
  * Prefill attention in C against the dense softmax in float64 and against the scalar kernels.
  *
- * <p>On the matrix unit each weight is rounded to bfloat16, by a factor within 2^-8 of 1, and their
- * total is that of the rounded ones. So a result is off by at most 2^-8 of the mean distance of its
- * values from it; a fortieth more allows for the rounding of scores. Elsewhere all is float32.
+ * <p>Where there are products of bfloat16 numbers each weight is rounded to bfloat16, by a factor
+ * within 2^-8 of 1, and their total is that of the rounded ones. So a result is off by at most 2^-8
+ * of the mean distance of its values from it; a fortieth more allows for the rounding of scores.
+ * Elsewhere all is float32.
  */
 @Tag("native-kernels")
 @ParameterizedClass
@@ -51,13 +52,13 @@ class NativePrefillAttentionTest {
 
   NativePrefillAttentionTest(NativeLevel level) {
     this.level = level;
-    inBfloat16 = level == NativeLevel.AMX;
+    inBfloat16 = level != level.inFloat32();
     rounding = inBfloat16 ? 1.025 / 256 : 5e-6;
   }
 
-  /** Those that are loaded: beside the matrix unit's, the kernels in float32. */
+  /** Those that are loaded: beside the highest, the levels below it, down to float32. */
   static Stream<NativeLevel> levels() {
-    return Stream.of(NativeLibrary.level(), NativeLibrary.vectorLevel()).distinct();
+    return Stream.of(NativeLevel.values()).filter(NativeLibrary::has);
   }
 
   @BeforeAll

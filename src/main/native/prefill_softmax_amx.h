@@ -1,9 +1,9 @@
 // The softmax: scores to weights, and to final probabilities.
 
-#ifndef KVFREEZE_PREFILL_SOFTMAX_H
-#define KVFREEZE_PREFILL_SOFTMAX_H
+#ifndef KVFREEZE_PREFILL_SOFTMAX_AMX_H
+#define KVFREEZE_PREFILL_SOFTMAX_AMX_H
 
-#include "prefill_tile.h"
+#include "prefill_tile_amx.h"
 
 static inline __mmask16 visible(const Tile *tile, int vector, int first, int last) {
   const __m512i positions = _mm512_load_si512(tile->positions + vector * LANES);

@@ -1,7 +1,7 @@
 // A tile of prefill attention: its shape, its memory, and its rows on their way in and out.
 
-#ifndef KVFREEZE_PREFILL_TILE_H
-#define KVFREEZE_PREFILL_TILE_H
+#ifndef KVFREEZE_PREFILL_TILE_AMX_H
+#define KVFREEZE_PREFILL_TILE_AMX_H
 
 #include <immintrin.h>
 #include <stddef.h>
@@ -44,8 +44,9 @@ typedef struct {
 } Span;
 
 // Lays a tile out from an aligned address; returns where the state that is kept between calls ends, and the rest.
-static void lay_out(Tile *tile, uint8_t *base, uint8_t **state_end, uint8_t **end) {
+static void lay_out(Tile *tile, int head_size, uint8_t *base, uint8_t **state_end, uint8_t **end) {
   uint8_t *at = base;
+  tile->head_size = head_size;
   tile->row_tiles = (tile->rows + LANES - 1) / LANES;
   tile->key_steps = tile->head_size / STEP;
   tile->value_tiles = tile->head_size / LANES + 1;

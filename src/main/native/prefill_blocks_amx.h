@@ -1,9 +1,9 @@
 // Blocks of keys and values: from pages into matrix tiles.
 
-#ifndef KVFREEZE_PREFILL_BLOCKS_H
-#define KVFREEZE_PREFILL_BLOCKS_H
+#ifndef KVFREEZE_PREFILL_BLOCKS_AMX_H
+#define KVFREEZE_PREFILL_BLOCKS_AMX_H
 
-#include "prefill_tile.h"
+#include "prefill_tile_amx.h"
 
 // Copies keys of one page that fall into one column tile; pages have the layout of a product's right side already.
 static void copy_keys(const Tile *tile, const uint32_t *from, int column, int count) {

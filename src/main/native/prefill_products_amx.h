@@ -1,9 +1,9 @@
 // The products of scores and of weighted values on the matrix unit.
 
-#ifndef KVFREEZE_PREFILL_PRODUCTS_H
-#define KVFREEZE_PREFILL_PRODUCTS_H
+#ifndef KVFREEZE_PREFILL_PRODUCTS_AMX_H
+#define KVFREEZE_PREFILL_PRODUCTS_AMX_H
 
-#include "prefill_tile.h"
+#include "prefill_tile_amx.h"
 #include "tiles_amx.h"
 
 // The products of a pipeline stage, in units of a few matrix instructions that the softmax is mixed with: the matrix
