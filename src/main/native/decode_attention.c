@@ -13,14 +13,15 @@ static void scale_queries(const Call *c, const float *queries) {
     }
     return;
   }
+  const int half = c->headSize / 2;
   for (int first = 0; first < c->group; first += MOST_QUERIES) {
     const int count = c->group - first < MOST_QUERIES ? c->group - first : MOST_QUERIES;
     float *to = c->scaled + (size_t)first * c->headSize;
     for (int g = 0; g < count; g++) {
       const float *q = queries + (size_t)(first + g) * c->headSize;
-      for (int j = 0; j < c->words; j++) {
+      for (int j = 0; j < half; j++) {
         to[2 * (j * count + g)] = q[j] * c->scale;
-        to[2 * (j * count + g) + 1] = q[j + c->words] * c->scale;
+        to[2 * (j * count + g) + 1] = q[j + half] * c->scale;
       }
     }
   }
@@ -166,7 +167,7 @@ static void attend_parts(const Call *c) {
 JNIEXPORT jboolean JNICALL Java_dev_kvfreeze_device_cpu_NativeDecodeAttention_attendParts(
     JNIEnv *env, jclass owner, jfloatArray queries, jfloatArray out, jintArray heads, jintArray parts, jint from, jint to,
     jintArray run, jint slabsAt, jint slabCount, jobjectArray slabs, jfloatArray results, jfloatArray masses, jint pageMassesAt,
-    jfloatArray scratch, jint stride, jint headSize, jint pageTokens, jint group, jfloat scale) {
+    jfloatArray scratch, jint stride, jint headSize, jint format, jint pageTokens, jint group, jfloat scale) {
   // References first: no other call is allowed while an array is held.
   jint used[MAX_SLABS];
   jobject references[MAX_SLABS];
@@ -181,8 +182,8 @@ JNIEXPORT jboolean JNICALL Java_dev_kvfreeze_device_cpu_NativeDecodeAttention_at
     held[taken] = hold(env, references[taken]);
     complete &= held[taken++] != NULL;
   }
-  Call c = {.slabs = held, .from = from, .to = to, .headSize = headSize, .words = headSize / 2,
-            .pageTokens = pageTokens, .group = group, .stride = stride, .scale = scale};
+  Call c = {.slabs = held, .from = from, .to = to, .headSize = headSize, .format = format,
+            .words = token_words(headSize, format), .pageTokens = pageTokens, .group = group, .stride = stride, .scale = scale};
   const jint *runHeld = hold(env, run);
   c.parts = hold(env, parts);
   c.heads = hold(env, heads);

@@ -39,6 +39,8 @@ typedef struct {
   int from;
   int to;
   int headSize;
+  int format;
+  // Of a token's key, and of its value.
   int words;
   int pageTokens;
   int group;

@@ -4,6 +4,7 @@
 #define KVFREEZE_DECODE_KEYS_H
 
 #include "decode_call.h"
+#include "int8_words.h"
 
 // Sums for the two halves of a word, where registers allow; one for both halves else.
 #ifdef __AVX512F__
@@ -64,16 +65,85 @@ INLINE void key_products(const Call *c, const KeyBlocks *b, const float *queries
   }
 }
 
+// The same with keys of 8 bits: a quarter of the dimensions after the other, each with its scale.
+INLINE void byte_products(const Call *c, const KeyBlocks *b, const float *queries, const int aheadStep, const int blocks,
+                          const int count) {
+  __m512 all[8];
+  const int quarter = c->headSize / QUARTERS;
+  size_t ahead = 0;
+#pragma clang loop unroll(full)
+  for (int i = 0; i < blocks * count; i++) {
+    all[i] = _mm512_setzero_ps();
+  }
+#pragma clang loop unroll(full)
+  for (int part = 0; part < QUARTERS; part++) {
+    __m512 sums[8];
+#pragma clang loop unroll(full)
+    for (int i = 0; i < blocks * count; i++) {
+      sums[i] = _mm512_setzero_ps();
+    }
+    // Of the queries' words of two halves: the quarter's first, and the half that it is of.
+    const float *q = queries + (size_t)(part % 2) * quarter * 2 * count + part / 2;
+    size_t column = 0;
+    for (int j = 0; j < quarter; j++) {
+      __m512 x[2];
+#pragma clang loop unroll(full)
+      for (int p = 0; p < blocks; p++) {
+        x[p] = quarter_of(_mm512_loadu_si512(b->keys[p] + column), part);
+        if (part == 0) {
+          _mm_prefetch(b->ahead[p] + ahead, _MM_HINT_T0);
+        }
+      }
+#pragma clang loop unroll(full)
+      for (int g = 0; g < count; g++) {
+        const __m512 query = _mm512_set1_ps(q[2 * g]);
+#pragma clang loop unroll(full)
+        for (int p = 0; p < blocks; p++) {
+          sums[p * count + g] = _mm512_fmadd_ps(query, x[p], sums[p * count + g]);
+        }
+      }
+      q += 2 * count;
+      column += c->pageTokens;
+      ahead += aheadStep;
+    }
+#pragma clang loop unroll(full)
+    for (int p = 0; p < blocks; p++) {
+      const int32_t *scales = b->keys[p] + (size_t)(quarter + part / 2) * c->pageTokens;
+      const __m512 scale = scale_of(_mm512_loadu_si512(scales), part);
+#pragma clang loop unroll(full)
+      for (int g = 0; g < count; g++) {
+        all[p * count + g] = _mm512_fmadd_ps(scale, sums[p * count + g], all[p * count + g]);
+      }
+    }
+  }
+#pragma clang loop unroll(full)
+  for (int g = 0; g < count; g++) {
+#pragma clang loop unroll(full)
+    for (int p = 0; p < blocks; p++) {
+      _mm512_storeu_ps(b->scores[p] + (size_t)g * c->stride, all[p * count + g]);
+    }
+  }
+}
+
+INLINE void some_products(const Call *c, const KeyBlocks *b, const float *queries, const int aheadStep, const int blocks,
+                          const int count) {
+  if (c->format == FORMAT_INT8) {
+    byte_products(c, b, queries, aheadStep, blocks, count);
+  } else {
+    key_products(c, b, queries, aheadStep, blocks, count);
+  }
+}
+
 // The group's queries by four, and what is left of them. Only the first four prefetch.
 INLINE void group_products(const Call *c, KeyBlocks *b, const int blocks) {
   for (int g = 0; g < c->group; g += MOST_QUERIES) {
     const float *q = c->scaled + (size_t)g * c->headSize;
     const int step = g == 0 ? c->pageTokens * 4 : 0;
     switch (c->group - g) {
-      case 1: key_products(c, b, q, step, blocks, 1); break;
-      case 2: key_products(c, b, q, step, blocks, 2); break;
-      case 3: key_products(c, b, q, step, blocks, 3); break;
-      default: key_products(c, b, q, step, blocks, 4); break;
+      case 1: some_products(c, b, q, step, blocks, 1); break;
+      case 2: some_products(c, b, q, step, blocks, 2); break;
+      case 3: some_products(c, b, q, step, blocks, 3); break;
+      default: some_products(c, b, q, step, blocks, 4); break;
     }
     for (int p = 0; p < blocks; p++) {
       b->scores[p] += (size_t)MOST_QUERIES * c->stride;
@@ -137,6 +207,40 @@ INLINE void score_single(const Call *c, const int32_t *key, int query, float *sc
   }
 }
 
+// The same with a key of 8 bits.
+INLINE void score_single_bytes(const Call *c, const int32_t *key, int query, float *scores, const int count) {
+  const int quarter = c->headSize / QUARTERS;
+  __m512 sum[MOST_QUERIES];
+#pragma clang loop unroll(full)
+  for (int g = 0; g < count; g++) {
+    sum[g] = _mm512_setzero_ps();
+  }
+#pragma clang loop unroll(full)
+  for (int part = 0; part < QUARTERS; part++) {
+    const __m512 scale = scale_of(_mm512_set1_epi32(key[quarter + part / 2]), part);
+    for (int j = 0; j < quarter; j += LANES) {
+      const __m512 x = _mm512_mul_ps(scale, quarter_of(_mm512_loadu_si512(key + j), part));
+#pragma clang loop unroll(full)
+      for (int g = 0; g < count; g++) {
+        const float *q = c->scaled + (size_t)(query + g) * c->headSize + part * quarter + j;
+        sum[g] = _mm512_fmadd_ps(_mm512_loadu_ps(q), x, sum[g]);
+      }
+    }
+  }
+#pragma clang loop unroll(full)
+  for (int g = 0; g < count; g++) {
+    scores[(size_t)(query + g) * c->stride] = _mm512_reduce_add_ps(sum[g]);
+  }
+}
+
+INLINE void score_some(const Call *c, const int32_t *key, int query, float *scores, const int count) {
+  if (c->format == FORMAT_INT8) {
+    score_single_bytes(c, key, query, scores, count);
+  } else {
+    score_single(c, key, query, scores, count);
+  }
+}
+
 static void score_single_pages(const Call *c, int firstPage, int count, Ahead *a) {
   float *scores = c->scores;
   for (int p = 0; p < count; p++) {
@@ -151,10 +255,10 @@ static void score_single_pages(const Call *c, int firstPage, int count, Ahead *a
     }
     for (int g = 0; g < c->group; g += MOST_QUERIES) {
       switch (c->group - g) {
-        case 1: score_single(c, key, g, scores, 1); break;
-        case 2: score_single(c, key, g, scores, 2); break;
-        case 3: score_single(c, key, g, scores, 3); break;
-        default: score_single(c, key, g, scores, 4); break;
+        case 1: score_some(c, key, g, scores, 1); break;
+        case 2: score_some(c, key, g, scores, 2); break;
+        case 3: score_some(c, key, g, scores, 3); break;
+        default: score_some(c, key, g, scores, 4); break;
       }
     }
     scores++;

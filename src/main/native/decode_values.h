@@ -4,6 +4,7 @@
 #define KVFREEZE_DECODE_VALUES_H
 
 #include "decode_call.h"
+#include "int8_words.h"
 
 // Registers of words whose values are summed together; both halves of each, for up to four queries.
 #ifdef __AVX512F__
@@ -87,8 +88,67 @@ INLINE void value_columns(const Call *c, ValueBlock *v, Ahead *a, const int regi
   }
 }
 
+// A quarter of the dimensions of 8-bit values, 16 at a time, times the weights of some queries.
+INLINE void byte_sums(const Call *c, const ValueBlock *v, Ahead *a, const int part, const int count) {
+  const int quarter = c->headSize / QUARTERS;
+  const size_t rowBytes = (size_t)c->words * 4;
+  __m512 sums[MOST_QUERIES];
+#pragma clang loop unroll(full)
+  for (int g = 0; g < count; g++) {
+    sums[g] = _mm512_setzero_ps();
+  }
+  const float *weights = c->scores + (size_t)v->query * c->stride;
+  for (int p = 0; p < v->pages; p++) {
+    const jint *page = page_of(c, v->firstPage + p);
+    const int32_t *row = values_of(c, page);
+    const char *ahead = a ? advance(c, a, row) : NULL;
+    for (int t = 0; t < page[PAGE_TOKENS]; t++) {
+      for (size_t i = 0; ahead && i < rowBytes; i += LINE_BYTES) {
+        _mm_prefetch(ahead + t * rowBytes + i, _MM_HINT_T0);
+      }
+      const __m512 scale = scale_of(_mm512_set1_epi32(row[quarter + part / 2]), part);
+      const __m512 x = _mm512_mul_ps(scale, quarter_of(_mm512_loadu_si512(row + v->column), part));
+#pragma clang loop unroll(full)
+      for (int g = 0; g < count; g++) {
+        sums[g] = _mm512_fmadd_ps(_mm512_set1_ps(weights[(size_t)g * c->stride]), x, sums[g]);
+      }
+      weights++;
+      row += c->words;
+    }
+  }
+#pragma clang loop unroll(full)
+  for (int g = 0; g < count; g++) {
+    _mm512_storeu_ps(v->sums + (size_t)(v->query + g) * c->headSize + part * quarter + v->column, sums[g]);
+  }
+}
+
+INLINE void byte_quarters(const Call *c, const ValueBlock *v, Ahead *a, const int count) {
+  byte_sums(c, v, a, 0, count);
+  byte_sums(c, v, NULL, 1, count);
+  byte_sums(c, v, NULL, 2, count);
+  byte_sums(c, v, NULL, 3, count);
+}
+
+static void sum_bytes(const Call *c, ValueBlock *v, Ahead *a) {
+  for (; v->column < c->headSize / QUARTERS; v->column += LANES) {
+    for (v->query = 0; v->query < c->group; v->query += MOST_QUERIES) {
+      Ahead *first = v->column == 0 && v->query == 0 ? a : NULL;
+      switch (c->group - v->query) {
+        case 1: byte_quarters(c, v, first, 1); break;
+        case 2: byte_quarters(c, v, first, 2); break;
+        case 3: byte_quarters(c, v, first, 3); break;
+        default: byte_quarters(c, v, first, 4); break;
+      }
+    }
+  }
+}
+
 static void sum_values(const Call *c, int firstPage, int pages, float *sums, Ahead *a) {
   ValueBlock v = {firstPage, pages, 0, 0, sums};
+  if (c->format == FORMAT_INT8) {
+    sum_bytes(c, &v, a);
+    return;
+  }
   for (; c->words - v.column > (MOST_REGISTERS - 1) * LANES; v.column += MOST_REGISTERS * LANES) {
     value_columns(c, &v, a, MOST_REGISTERS);
   }

@@ -4,12 +4,10 @@
 #include <jni.h>
 #include <stdint.h>
 
-#include "bfloat16.h"
+#include "int8_words.h"
 #include "held_arrays.h"
 
 // As in NativeElementwise.java.
-enum { FORMAT_F32 = 0 };
-
 // Pairs (2i, 2i + 1) of one head; products and sums are rounded apart, as the scalar twin does.
 static void rotate_head(float *x, const float *cosines, const float *sines, int pairs) {
   const __m512i doubled = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
@@ -57,20 +55,68 @@ static __m512i encode(const float *x, int words, int word, __mmask16 lanes, int 
   return _mm512_or_si512(bfloat_bits(low), _mm512_slli_epi32(bfloat_bits(high), 16));
 }
 
+// Bits of floats.
+enum { INFINITE = 0x7f800000, NOT_A_NUMBER = 0x7fc00000 };
+
+// A token's key or value in 8 bits, each quarter of its dimensions with its scale: as KvWriter.java rounds.
+static void encode_bytes(const float *x, int quarter, int32_t *to) {
+  uint32_t scales[QUARTERS];
+  for (int part = 0; part < QUARTERS; part++) {
+    const float *from = x + part * quarter;
+    // NaN is the largest.
+    __m512i largest = _mm512_setzero_si512();
+    for (int j = 0; j < quarter; j += 16) {
+      const __m512 magnitude = _mm512_abs_ps(_mm512_maskz_loadu_ps(first_lanes(quarter - j), from + j));
+      largest = _mm512_max_epi32(largest, _mm512_castps_si512(magnitude));
+    }
+    const int bits = _mm512_reduce_max_epi32(largest);
+    const __m512 all = _mm512_castsi512_ps(_mm512_set1_epi32(bits > INFINITE ? NOT_A_NUMBER : bits));
+    const __m512i rounded = bfloat_bits(_mm512_div_ps(all, _mm512_set1_ps(127)));
+    const __m512 scale = low_half(rounded);
+    int32_t lanes[16];
+    _mm512_storeu_si512(lanes, rounded);
+    scales[part] = (uint32_t)lanes[0] & 0xffff;
+    // Below the smallest normal number a quotient would overflow.
+    const int tiny = _mm512_cmp_ps_mask(scale, _mm512_set1_ps(0x1p-126f), _CMP_LT_OQ) != 0;
+    const __m512 inverse = tiny ? _mm512_setzero_ps() : _mm512_div_ps(_mm512_set1_ps(1), scale);
+    for (int j = 0; j < quarter; j += 16) {
+      const __mmask16 some = first_lanes(quarter - j);
+      // The instructions give their second operand where one is NaN.
+      const __m512 number = _mm512_mul_ps(_mm512_maskz_loadu_ps(some, from + j), inverse);
+      const __m512 held = _mm512_max_ps(_mm512_set1_ps(-127), _mm512_min_ps(_mm512_set1_ps(127), number));
+      const __m512i byte = _mm512_and_si512(_mm512_cvtps_epi32(held), _mm512_set1_epi32(0xff));
+      const __m512i before = part ? _mm512_maskz_loadu_epi32(some, to + j) : _mm512_setzero_si512();
+      _mm512_mask_storeu_epi32(to + j, some, _mm512_or_si512(before, _mm512_slli_epi32(byte, 8 * part)));
+    }
+  }
+  to[quarter] = (int32_t)(scales[0] | scales[1] << 16);
+  to[quarter + 1] = (int32_t)(scales[2] | scales[3] << 16);
+}
+
+enum { MOST_TOKEN_WORDS = 256 };
+
 // Keys lie word by word, a page's tokens beside each other; values token by token.
 static void write_page(const float *keys, int key_stride, const float *values, int value_stride, int tokens,
                        int words, int page_tokens, int format, int32_t *key_words, int32_t *value_words) {
   const __m512i apart = _mm512_mullo_epi32(
       _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32(page_tokens));
+  int32_t bytes[MOST_TOKEN_WORDS];
   for (int token = 0; token < tokens; token++) {
     const float *key = keys + (int64_t)token * key_stride;
     const float *value = values + (int64_t)token * value_stride;
+    int32_t *value_to = value_words + (int64_t)token * words;
+    if (format == FORMAT_INT8) {
+      encode_bytes(key, words - SCALE_WORDS, bytes);
+      encode_bytes(value, words - SCALE_WORDS, value_to);
+    }
     for (int word = 0; word < words; word += 16) {
       const __mmask16 lanes = first_lanes(words - word);
-      const __m512i key_bits = encode(key, words, word, lanes, format);
+      const __m512i key_bits = format == FORMAT_INT8 ? _mm512_maskz_loadu_epi32(lanes, bytes + word)
+                                                     : encode(key, words, word, lanes, format);
       _mm512_mask_i32scatter_epi32(key_words + (int64_t)word * page_tokens + token, lanes, apart, key_bits, 4);
-      const __m512i value_bits = encode(value, words, word, lanes, format);
-      _mm512_mask_storeu_epi32(value_words + (int64_t)token * words + word, lanes, value_bits);
+      if (format != FORMAT_INT8) {
+        _mm512_mask_storeu_epi32(value_to + word, lanes, encode(value, words, word, lanes, format));
+      }
     }
   }
 }

@@ -10,9 +10,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "bfloat16.h"
 #include "prefill_call.h"
 #include "prefill_product.h"
+#include "prefill_words.h"
 #include "softmax.h"
 
 // Lengths of queries and of keys in whole numbers: with what rounding adds to them, their product is below 2^31.
@@ -76,37 +76,48 @@ static void clear_query(const Operands *o, int row) {
 
 // Up to sixteen columns of keys of one column tile, [word][column]; those that are not there stay what they were: their
 // scores are hidden.
-static void pack_keys(const Operands *o, const uint32_t *from, size_t page_tokens, int column, int count) {
+static void pack_keys(const Operands *o, KeyWords from, int column, int count) {
   const int words = o->head_size / 2;
   const __mmask16 lanes = first_lanes(count);
   __m512 squares = _mm512_setzero_ps();
   for (int word = 0; word < words; word++) {
-    const __m512i both = _mm512_maskz_loadu_epi32(lanes, from + word * page_tokens);
-    squares = _mm512_fmadd_ps(low_half(both), low_half(both), squares);
-    squares = _mm512_fmadd_ps(high_half(both), high_half(both), squares);
+    const Halves key = keys_at(from, word, words, lanes);
+    squares = _mm512_fmadd_ps(key.low, key.low, squares);
+    squares = _mm512_fmadd_ps(key.high, key.high, squares);
   }
   const __m512 length = _mm512_sqrt_ps(squares);
   const __mmask16 tiny = _mm512_cmp_ps_mask(length, _mm512_set1_ps(0x1p-100f), _CMP_LT_OQ);
   const __m512 factor = _mm512_mask_div_ps(_mm512_setzero_ps(), (__mmask16)~tiny, _mm512_set1_ps(KEY_LENGTH), length);
   int32_t *to = o->keys + (size_t)(column / LANES) * words * LANES + column % LANES;
   for (int word = 0; word < words; word++) {
-    const __m512i both = _mm512_maskz_loadu_epi32(lanes, from + word * page_tokens);
-    const __m512i key = paired_shorts(_mm512_mul_ps(low_half(both), factor), _mm512_mul_ps(high_half(both), factor));
-    _mm512_mask_storeu_epi32(to + (size_t)word * LANES, lanes, key);
+    const Halves key = keys_at(from, word, words, lanes);
+    const __m512i numbers = paired_shorts(_mm512_mul_ps(key.low, factor), _mm512_mul_ps(key.high, factor));
+    _mm512_mask_storeu_epi32(to + (size_t)word * LANES, lanes, numbers);
   }
   _mm512_mask_storeu_ps(o->key_scales + column, lanes, _mm512_mul_ps(length, _mm512_set1_ps(1 / KEY_LENGTH)));
 }
 
+// Words of two bfloat16 numbers.
+INLINE __m512i side_by_side(__m512 low, __m512 high) {
+  return _mm512_or_si512(bfloat_bits(low), _mm512_slli_epi32(bfloat_bits(high), 16));
+}
+
 // The values of a block's columns; zeros where there is no token.
-static void pack_values(const Operands *o, const uint32_t *const *rows) {
+static void pack_values(const Operands *o, const uint32_t *const *rows, int format) {
   const int words = o->head_size / 2;
   const size_t half = (size_t)words / LANES * (BLOCK / 2) * LANES;
   for (int pair = 0; pair < BLOCK / 2; pair++) {
     const uint32_t *even = rows[2 * pair], *odd = rows[2 * pair + 1];
     for (int word = 0; word < words; word += LANES) {
+      int32_t *to = o->values + ((size_t)(word / LANES) * (BLOCK / 2) + pair) * LANES;
+      if (format == FORMAT_INT8) {
+        const Halves a = values_at(even, word, words, format), b = values_at(odd, word, words, format);
+        _mm512_storeu_si512(to, side_by_side(a.low, b.low));
+        _mm512_storeu_si512(to + half, side_by_side(a.high, b.high));
+        continue;
+      }
       const __m512i a = even ? _mm512_loadu_si512(even + word) : _mm512_setzero_si512();
       const __m512i b = odd ? _mm512_loadu_si512(odd + word) : _mm512_setzero_si512();
-      int32_t *to = o->values + ((size_t)(word / LANES) * (BLOCK / 2) + pair) * LANES;
       _mm512_storeu_si512(to, _mm512_mask_blend_epi16(0xaaaaaaaa, a, _mm512_slli_epi32(b, 16)));
       _mm512_storeu_si512(to + half, _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(a, 16), b));
     }

@@ -19,7 +19,7 @@ typedef struct {
 
 typedef struct {
   int32_t head_size, group, rows, first_position, window;
-  int32_t page_tokens, page_count, first_block, blocks;
+  int32_t page_tokens, page_count, first_block, blocks, format;
   Page pages[];  // from the one that holds the first column of the first block on
 } Call;
 

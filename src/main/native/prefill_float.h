@@ -5,9 +5,9 @@
 
 #include <string.h>
 
-#include "bfloat16.h"
 #include "prefill_call.h"
 #include "prefill_product.h"
+#include "prefill_words.h"
 #include "softmax.h"
 
 typedef struct {
@@ -38,26 +38,26 @@ static void clear_query(const Operands *o, int row) {
 
 // Up to sixteen columns of keys of one column tile, [dimension][column]; those that are not there stay what they were:
 // their scores are hidden.
-static void pack_keys(const Operands *o, const uint32_t *from, size_t page_tokens, int column, int count) {
+static void pack_keys(const Operands *o, KeyWords from, int column, int count) {
   const int words = o->head_size / 2;
   const __mmask16 lanes = first_lanes(count);
   float *to = o->keys + (size_t)(column / LANES) * o->head_size * LANES + column % LANES;
   for (int word = 0; word < words; word++) {
-    const __m512i both = _mm512_maskz_loadu_epi32(lanes, from + word * page_tokens);
-    _mm512_mask_storeu_ps(to + (size_t)word * LANES, lanes, low_half(both));
-    _mm512_mask_storeu_ps(to + (size_t)(word + words) * LANES, lanes, high_half(both));
+    const Halves key = keys_at(from, word, words, lanes);
+    _mm512_mask_storeu_ps(to + (size_t)word * LANES, lanes, key.low);
+    _mm512_mask_storeu_ps(to + (size_t)(word + words) * LANES, lanes, key.high);
   }
 }
 
 // The values of a block's columns; zeros where there is no token.
-static void pack_values(const Operands *o, const uint32_t *const *rows) {
+static void pack_values(const Operands *o, const uint32_t *const *rows, int format) {
   const int words = o->head_size / 2;
   for (int column = 0; column < BLOCK; column++) {
     for (int word = 0; word < words; word += LANES) {
-      const __m512i both = rows[column] ? _mm512_loadu_si512(rows[column] + word) : _mm512_setzero_si512();
+      const Halves value = values_at(rows[column], word, words, format);
       float *to = o->values + ((size_t)(word / LANES) * BLOCK + column) * LANES;
-      _mm512_storeu_ps(to, low_half(both));
-      _mm512_storeu_ps(to + (size_t)(words / LANES) * BLOCK * LANES, high_half(both));
+      _mm512_storeu_ps(to, value.low);
+      _mm512_storeu_ps(to + (size_t)(words / LANES) * BLOCK * LANES, value.high);
     }
   }
 }

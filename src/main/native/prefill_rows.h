@@ -78,7 +78,7 @@ static void finish_tile(const Tile *tile, float *results) {
 // Fills the working memory with a block.
 static void load_block(const Tile *tile, uint32_t *const *slabs, int block, int with_values) {
   const Call *call = tile->call;
-  const int token_words = tile->operands.head_size / 2;
+  const int words_of_token = token_words(tile->operands.head_size, call->format);
   const uint32_t *rows[BLOCK];
   for (int column = 0; column < BLOCK;) {
     const int index = page_of(call, block, column);
@@ -89,17 +89,18 @@ static void load_block(const Tile *tile, uint32_t *const *slabs, int block, int 
     const uint32_t *words = page ? slabs[page->slab] + page->offset : NULL;
     const int left = page ? page->tokens - token : 0;
     if (left > 0) {
-      pack_keys(&tile->operands, words + token, call->page_tokens, column, left < width ? left : width);
+      pack_keys(&tile->operands, (KeyWords){words + token, call->page_tokens, call->format}, column,
+                left < width ? left : width);
     }
     for (int i = 0; i < width; i++) {
       const int there = i < left;
       tile->positions[column + i] = there ? page->first_position + token + i : ABSENT;
-      rows[column + i] = there ? words + (size_t)token_words * (call->page_tokens + token + i) : NULL;
+      rows[column + i] = there ? words + (size_t)words_of_token * (call->page_tokens + token + i) : NULL;
     }
     column += width;
   }
   if (with_values) {
-    pack_values(&tile->operands, rows);
+    pack_values(&tile->operands, rows, call->format);
   }
 }
 

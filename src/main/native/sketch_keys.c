@@ -8,11 +8,11 @@
 #include <stdint.h>
 
 #define MAX_HELD 12
-#include "bfloat16.h"
 #include "held_arrays.h"
+#include "int8_words.h"
 
 // As in NativeSketchMaker.java.
-enum { FORMAT_F32 = 0, PAIRS_ARE_NEIGHBOURS = 1 };
+enum { PAIRS_ARE_NEIGHBOURS = 1 };
 
 enum {
   SET_HEAD_SIZE,
@@ -52,6 +52,13 @@ static __m512 key(const Page *page, int dimension, int first, __mmask16 tokens) 
   if (page->format == FORMAT_F32) {
     const int32_t *words = page->keys + (int64_t)dimension * page->page_tokens + first;
     return _mm512_castsi512_ps(_mm512_maskz_loadu_epi32(tokens, words));
+  }
+  if (page->format == FORMAT_INT8) {
+    const int quarter = half / 2, part = dimension / quarter;
+    const int32_t *words = page->keys + (int64_t)(dimension % quarter) * page->page_tokens + first;
+    const int32_t *scales = page->keys + (int64_t)(quarter + part / 2) * page->page_tokens + first;
+    const __m512i bytes = _mm512_maskz_loadu_epi32(tokens, words);
+    return _mm512_mul_ps(scale_of(_mm512_maskz_loadu_epi32(tokens, scales), part), quarter_of(bytes, part));
   }
   const int word = dimension < half ? dimension : dimension - half;
   const __m512i both = _mm512_maskz_loadu_epi32(tokens, page->keys + (int64_t)word * page->page_tokens + first);

@@ -1,6 +1,5 @@
 package dev.kvfreeze.cache;
 
-import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
 import java.util.Arrays;
 
@@ -62,7 +61,7 @@ final class KeyBoxes {
       float min = Float.POSITIVE_INFINITY;
       float max = Float.NEGATIVE_INFINITY;
       for (int token = 0; token < layout.pageTokens(); token++) {
-        float key = key(words, token, d);
+        float key = layout.key(words, 0, token, d);
         min = Math.min(min, key);
         max = Math.max(max, key);
       }
@@ -70,15 +69,6 @@ final class KeyBoxes {
       bounds[at + headSize + d] = (short) (below(-max) ^ 0x8000);
     }
     pages++;
-  }
-
-  private float key(int[] words, int token, int dimension) {
-    int half = layout.wordsPerToken();
-    int word = words[dimension % half * layout.pageTokens() + token];
-    if (layout.format() == KvFormat.F32) {
-      return Float.intBitsToFloat(word);
-    }
-    return Float.intBitsToFloat(dimension < half ? word << 16 : word & 0xFFFF0000);
   }
 
   /** The largest bf16 number that is not above {@code value}. */

@@ -107,7 +107,13 @@ public final class KvCache implements AutoCloseable {
     if (policy.estimates() == PageEstimates.BOXES) {
       summary = KeyBoxes.bytesPerToken(layout);
     }
-    return new CacheShape(layers, kvHeads, layout.pageTokens(), layout.pageBytes(), summary);
+    return new CacheShape(
+        layers,
+        kvHeads,
+        layout.pageTokens(),
+        layout.pageBytes(),
+        summary,
+        layout.comparedPageBytes());
   }
 
   /** An empty sequence; {@code id} names the document in messages. */

@@ -347,7 +347,7 @@ final class BatchLoop {
         * spec.kvHeads()
         * 2
         * layout.headSize()
-        * layout.format().bytesPerValue();
+        * layout.format().comparedBytesPerValue();
   }
 
   private void fail(Document document, Throwable cause) {

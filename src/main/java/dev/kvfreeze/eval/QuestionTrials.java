@@ -7,7 +7,9 @@ import dev.kvfreeze.engine.GenerationRequest;
 import dev.kvfreeze.engine.PolicyTrials;
 import dev.kvfreeze.engine.SamplingOptions;
 import java.util.ArrayList;
+import java.util.EnumMap;
 import java.util.List;
+import java.util.Map;
 
 /**
  * Answers a task's example under many policies, all from one reading of its context. The first
@@ -32,7 +34,7 @@ public final class QuestionTrials {
     EvaluationExample example =
         task.example(ExampleSize.of(task, length, trials.model().tokenizer()), haystack, seed);
     QuestionPrompt prompt = QuestionPrompt.of(trials.model(), example);
-    PrefilledContext context = trials.read(prompt.context(), KvFormat.BF16);
+    Map<KvFormat, PrefilledContext> contexts = new EnumMap<>(KvFormat.class);
     GenerationRequest request =
         new GenerationRequest(
             task.name() + "-" + length + "-" + seed,
@@ -46,6 +48,9 @@ public final class QuestionTrials {
     int[] control = null;
     String controlText = null;
     for (NamedSetup setup : setups) {
+      PrefilledContext context =
+          contexts.computeIfAbsent(
+              setup.setup().format(), format -> trials.read(prompt.context(), format));
       Generation generation = trials.generate(setup.setup(), request, context, decision);
       control = control == null ? generation.tokens() : control;
       controlText = controlText == null ? generation.text() : controlText;

@@ -9,7 +9,9 @@ import dev.kvfreeze.engine.PolicyTrials;
 import dev.kvfreeze.engine.SamplingOptions;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumMap;
 import java.util.List;
+import java.util.Map;
 
 /**
  * Feeds a text token by token with the policy active (teacher forcing) and compares every
@@ -35,10 +37,8 @@ public final class TextTrials {
       String task, int[] tokens, int fed, long seed, List<NamedSetup> setups) {
     int read = tokens.length - fed;
     int contextTokens = Math.max(0, read - QUESTION_TOKENS);
-    PrefilledContext context =
-        contextTokens == 0
-            ? null
-            : trials.read(Arrays.copyOf(tokens, contextTokens), KvFormat.BF16);
+    int[] begin = Arrays.copyOf(tokens, contextTokens);
+    Map<KvFormat, PrefilledContext> contexts = new EnumMap<>(KvFormat.class);
     GenerationRequest request =
         new GenerationRequest(
             task + "-" + tokens.length + "-" + seed,
@@ -53,6 +53,11 @@ public final class TextTrials {
     List<TrialResult> results = new ArrayList<>();
     for (NamedSetup setup : setups) {
       Comparison comparison = new Comparison(forced, control, results.isEmpty());
+      PrefilledContext context =
+          contextTokens == 0
+              ? null
+              : contexts.computeIfAbsent(
+                  setup.setup().format(), format -> trials.read(begin, format));
       Generation generation =
           trials.force(setup.setup(), request, context, forced, comparison::accept);
       results.add(

@@ -9,7 +9,7 @@ import java.util.regex.Pattern;
  *
  * <ul>
  *   <li>{@code none};
- *   <li>{@code 12%}: of the full cache's bytes, sketches included;
+ *   <li>{@code 12%}: of the full cache's bytes (16-bit numbers or wider), sketches included;
  *   <li>{@code 64m} (k, m, g): bytes, sketches included;
  *   <li>{@code 1024}: active tokens, mean over the heads;
  *   <li>{@code 128+8*sqrt}: active tokens that grow with the square root of the length.
@@ -36,7 +36,7 @@ public sealed interface FreezeCap {
   record Share(double ratio) implements FreezeCap {
     @Override
     public double activeTokens(int length, CacheShape shape) {
-      return ratio * length - shape.sketchTokens(length);
+      return shape.tokensFor(ratio * length) - shape.sketchTokens(length);
     }
   }
 

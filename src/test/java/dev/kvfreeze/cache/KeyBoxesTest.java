@@ -11,7 +11,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 /** Boxes against the keys themselves. */
 class KeyBoxesTest {
-  private static final int HEAD = 10;
+  private static final int HEAD = 12;
   private static final int PAGE = 7;
   private static final int PAGES = 9;
 
@@ -70,17 +70,21 @@ class KeyBoxesTest {
   /** Fills {@code page} with the values that the words hold. */
   private static int[] words(float[][] page, PageLayout layout, Random random) {
     int[] words = new int[layout.wordsPerPage()];
-    int half = layout.wordsPerToken();
+    int each = layout.valueWords();
     for (int t = 0; t < PAGE; t++) {
+      for (int j = 0; j < layout.wordsPerToken(); j++) {
+        boolean bytes = layout.format() == KvFormat.INT8;
+        float size = bytes ? 0.01f : 1;
+        int upper = Float.floatToRawIntBits(size * (float) random.nextGaussian()) & 0xFFFF0000;
+        int lower = Float.floatToRawIntBits(size * (float) random.nextGaussian());
+        boolean whole = bytes && j < each;
+        words[j * PAGE + t] =
+            whole
+                ? random.nextInt()
+                : layout.format() == KvFormat.F32 ? lower : upper | lower >>> 16;
+      }
       for (int d = 0; d < HEAD; d++) {
-        int bits = Float.floatToRawIntBits((float) random.nextGaussian());
-        if (layout.format() == KvFormat.BF16) {
-          bits &= 0xFFFF0000;
-          words[d % half * PAGE + t] |= d < half ? bits >>> 16 : bits;
-        } else {
-          words[d * PAGE + t] = bits;
-        }
-        page[t][d] = Float.intBitsToFloat(bits);
+        page[t][d] = layout.key(words, 0, t, d);
       }
     }
     return words;

@@ -5,6 +5,7 @@ import dev.kvfreeze.device.AttentionSegment;
 import dev.kvfreeze.device.BlockInput;
 import dev.kvfreeze.device.Device;
 import dev.kvfreeze.device.DeviceInfo;
+import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.LogitStatistics;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.device.PageMemory;
@@ -23,6 +24,8 @@ import java.util.List;
  * the heap, since the Vector API reads plain arrays alike on every Java from 17 on.
  */
 public final class CpuDevice implements Device {
+  private static final System.Logger LOGGER = System.getLogger(CpuDevice.class.getName());
+
   private final DeviceInfo info;
   private final WorkerPool pool;
   private final WeightPacker packer;
@@ -110,6 +113,15 @@ public final class CpuDevice implements Device {
 
   @Override
   public PageMemory pageMemory(PageLayout layout, long limitBytes) {
+    if (layout.format() == KvFormat.INT8 && !attention.knowsNatively(layout)) {
+      LOGGER.log(
+          System.Logger.Level.WARNING,
+          "cache.format=int8 has no fast kernels here ("
+              + info.provider()
+              + ", heads of "
+              + layout.headSize()
+              + "): attention will be many times slower than with cache.format=bf16");
+    }
     return new CpuPageMemory(layout, limitBytes, pool);
   }
 

@@ -41,6 +41,10 @@ final class DecodeAttention {
     }
   }
 
+  boolean knowsNatively(PageLayout layout) {
+    return natively.knows(layout);
+  }
+
   /** Attends the segments, each of one row. */
   void attend(
       CpuActivations queries,

@@ -146,16 +146,46 @@ final class KvWriter {
   /** Stores one token's key or value, its words {@code stride} apart. */
   private static void encode(
       float[] x, int at, PageLayout layout, int[] slab, int offset, int stride) {
-    int words = layout.wordsPerToken();
+    int words = layout.valueWords();
     if (layout.format() == KvFormat.F32) {
       for (int j = 0; j < words; j++) {
         slab[offset + j * stride] = Float.floatToRawIntBits(x[at + j]);
       }
       return;
     }
+    if (layout.format() == KvFormat.INT8) {
+      encodeBytes(x, at, words, slab, offset, stride);
+      return;
+    }
     for (int j = 0; j < words; j++) {
       int low = Bfloat16.bits(x[at + j]) & 0xffff;
       slab[offset + j * stride] = low | Bfloat16.bits(x[at + j + words]) << 16;
+    }
+  }
+
+  /** Quarters of {@code words} dimensions, each with its scale; see {@link PageLayout}. */
+  private static void encodeBytes(
+      float[] x, int at, int words, int[] slab, int offset, int stride) {
+    for (int j = 0; j < words + KvFormat.INT8.scaleWords(); j++) {
+      slab[offset + j * stride] = 0;
+    }
+    for (int quarter = 0; quarter < 4; quarter++) {
+      int from = at + quarter * words;
+      float largest = 0;
+      for (int j = 0; j < words; j++) {
+        largest = Math.max(largest, Math.abs(x[from + j]));
+      }
+      float step = Float.isNaN(largest) ? Float.NaN : largest / Byte.MAX_VALUE;
+      int bits = Bfloat16.bits(step) & 0xffff;
+      float scale = Bfloat16.low(bits);
+      // Below the smallest normal number a quotient would overflow.
+      float inverse = scale < Float.MIN_NORMAL ? 0 : 1 / scale;
+      slab[offset + (words + quarter / 2) * stride] |= bits << quarter % 2 * 16;
+      for (int j = 0; j < words; j++) {
+        int number = (int) Math.rint(x[from + j] * inverse);
+        int held = Math.max(-Byte.MAX_VALUE, Math.min(Byte.MAX_VALUE, number));
+        slab[offset + j * stride] |= (held & 0xff) << 8 * quarter;
+      }
     }
   }
 }

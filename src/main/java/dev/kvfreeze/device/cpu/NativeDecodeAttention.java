@@ -8,7 +8,6 @@ import static dev.kvfreeze.device.cpu.DecodePlan.PART_MASS_AT;
 import static dev.kvfreeze.device.cpu.DecodePlan.PART_PAGES;
 
 import dev.kvfreeze.device.HeadPages;
-import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.model.AttentionShape;
 import java.util.Arrays;
@@ -67,10 +66,12 @@ final class NativeDecodeAttention {
   boolean knows(PageLayout layout) {
     int headSize = layout.headSize();
     return level != NativeLevel.NONE
-        && layout.format() == KvFormat.BF16
-        && headSize % LANES == 0
-        && headSize >= 2 * LANES
-        && headSize <= 256;
+        && headSize <= 256
+        && switch (layout.format()) {
+          case BF16 -> headSize % LANES == 0 && headSize >= 2 * LANES;
+          case INT8 -> headSize % (4 * LANES) == 0;
+          case F32 -> false;
+        };
   }
 
   /** Attends what is planned. */
@@ -171,6 +172,7 @@ final class NativeDecodeAttention {
                 scratch,
                 stride,
                 layout.headSize(),
+                layout.format().ordinal(),
                 layout.pageTokens(),
                 group,
                 shape.scale());
@@ -281,6 +283,7 @@ final class NativeDecodeAttention {
       float[] scratch,
       int stride,
       int headSize,
+      int format,
       int pageTokens,
       int group,
       float scale);

@@ -1,6 +1,5 @@
 package dev.kvfreeze.device.cpu;
 
-import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
 import java.util.Objects;
 
@@ -9,8 +8,8 @@ import java.util.Objects;
  * Results are the scalar kernels' to the bit.
  */
 final class NativeElementwise {
-  private static final int FORMAT_F32 = 0;
-  private static final int FORMAT_BF16 = 1;
+  /** As in elementwise.c. */
+  private static final int MOST_TOKEN_WORDS = 256;
 
   private NativeElementwise() {}
 
@@ -82,7 +81,7 @@ final class NativeElementwise {
         page + layout.valueOffset() + token * words,
         words,
         layout.pageTokens(),
-        layout.format() == KvFormat.F32 ? FORMAT_F32 : FORMAT_BF16);
+        layout.format().ordinal());
   }
 
   private static void checkRows(int at, int stride, int rows, int size, int length) {

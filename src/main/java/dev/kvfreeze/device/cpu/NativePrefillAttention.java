@@ -15,6 +15,7 @@ import java.util.Objects;
 final class NativePrefillAttention {
   private static final int MAX_HEAD_SIZE = 256;
   private static final int HEAD_SIZE_UNIT = 32;
+  private static final int INT8_HEAD_SIZE_UNIT = 64;
 
   // As in prefill_call.h.
   private static final int BLOCK = 128;
@@ -30,13 +31,18 @@ final class NativePrefillAttention {
   private static final int PAGE_COUNT = 6;
   private static final int FIRST_BLOCK = 7;
   private static final int BLOCKS = 8;
-  private static final int HEADER = 9;
+  private static final int FORMAT = 9;
+  private static final int HEADER = 10;
   private static final int PAGE_WORDS = 4;
 
   /** Operations of a call: one to three milliseconds, since the garbage collector waits for it. */
   private static final long CALL_OPERATIONS = 300_000_000;
 
   private final PrefillKernels kernels;
+
+  /** Of 8-bit pages, which the matrix unit's kernels do not read. */
+  private final PrefillKernels bytesKernels;
+
   private final int maxSlabs;
   private final long callOperations;
   private final int[][] slabs;
@@ -52,17 +58,19 @@ final class NativePrefillAttention {
   private float[] mass = {};
 
   // The tile at hand.
+  private PrefillKernels own;
   private CpuPageMemory memory;
   private HeadPages pages;
   private int slabCount;
 
-  NativePrefillAttention(PrefillKernels kernels) {
-    this(kernels, MAX_SLABS, CALL_OPERATIONS);
+  NativePrefillAttention(NativeLevel level) {
+    this(level, MAX_SLABS, CALL_OPERATIONS);
   }
 
   /** With shorter calls; a block's pages must fit the slabs. */
-  NativePrefillAttention(PrefillKernels kernels, int maxSlabs, long callOperations) {
-    this.kernels = kernels;
+  NativePrefillAttention(NativeLevel level, int maxSlabs, long callOperations) {
+    kernels = PrefillKernels.at(level);
+    bytesKernels = level == NativeLevel.AMX ? PrefillKernels.at(NativeLevel.BF16) : kernels;
     this.maxSlabs = maxSlabs;
     this.callOperations = callOperations;
     slabs = new int[maxSlabs][];
@@ -70,9 +78,12 @@ final class NativePrefillAttention {
 
   /** Whether pages of this layout can be attended to here, given the kernels. */
   static boolean supports(PageLayout layout) {
-    return layout.format() == KvFormat.BF16
-        && layout.headSize() % HEAD_SIZE_UNIT == 0
-        && layout.headSize() <= MAX_HEAD_SIZE;
+    return layout.headSize() <= MAX_HEAD_SIZE
+        && switch (layout.format()) {
+          case BF16 -> layout.headSize() % HEAD_SIZE_UNIT == 0;
+          case INT8 -> layout.headSize() % INT8_HEAD_SIZE_UNIT == 0;
+          case F32 -> false;
+        };
   }
 
   void attend(
@@ -84,6 +95,7 @@ final class NativePrefillAttention {
       float[] masses) {
     AttentionSegment segment = item.segment();
     this.memory = memory;
+    own = memory.layout().format() == KvFormat.INT8 ? bytesKernels : kernels;
     pages = segment.heads()[item.head()];
     int firstPosition = segment.firstPosition() + item.row();
     describe(item, shape, firstPosition);
@@ -95,9 +107,9 @@ final class NativePrefillAttention {
     int to = Math.max(from, VisiblePages.pageLimit(pages, firstPosition + item.rows() - 1));
     try {
       int queries = offset(x, row, item.rows(), column, columns);
-      kernels.begin(call, scratch, x.values(), queries, x.columns(), shape.scale());
+      own.begin(call, scratch, x.values(), queries, x.columns(), shape.scale());
       run(from, to, null);
-      kernels.finish(call, scratch, results);
+      own.finish(call, scratch, results);
       copyResults(item.rows(), columns, out, offset(out, row, item.rows(), column, columns));
       if (pages.wantMass) {
         Arrays.fill(mass, 0, pages.count, 0f);
@@ -111,7 +123,7 @@ final class NativePrefillAttention {
 
   private void describe(PrefillAttention.Item item, AttentionShape shape, int firstPosition) {
     int rows = item.rows() * shape.groupSize();
-    int size = kernels.scratchFloats(shape.headSize(), rows);
+    int size = own.scratchFloats(shape.headSize(), rows);
     if (scratch.length < size) {
       scratch = new float[size];
     }
@@ -127,6 +139,7 @@ final class NativePrefillAttention {
     call[FIRST_POSITION] = firstPosition;
     call[WINDOW] = shape.window();
     call[PAGE_TOKENS] = memory.layout().pageTokens();
+    call[FORMAT] = memory.layout().format().ordinal();
   }
 
   private void copyResults(int rows, int columns, CpuActivations out, int offset) {
@@ -149,9 +162,9 @@ final class NativePrefillAttention {
       int firstPage = block * BLOCK / pageTokens;
       int blocks = plan(block, to);
       if (masses == null) {
-        kernels.attend(call, scratch, slabs, slabCount);
+        own.attend(call, scratch, slabs, slabCount);
       } else {
-        kernels.addMass(call, scratch, slabs, slabCount, masses, firstPage);
+        own.addMass(call, scratch, slabs, slabCount, masses, firstPage);
       }
       block += blocks;
     }

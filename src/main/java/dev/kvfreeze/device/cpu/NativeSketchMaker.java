@@ -1,7 +1,6 @@
 package dev.kvfreeze.device.cpu;
 
 import dev.kvfreeze.device.KeySketches;
-import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.device.SketchChannels;
 import java.util.Objects;
@@ -15,8 +14,6 @@ final class NativeSketchMaker {
   /** Tokens that are worked on side by side. */
   private static final int TOKENS = 16;
 
-  private static final int FORMAT_F32 = 0;
-  private static final int FORMAT_BF16 = 1;
   private static final int PAIRS_ARE_HALVES = 0;
   private static final int PAIRS_ARE_NEIGHBOURS = 1;
 
@@ -55,7 +52,7 @@ final class NativeSketchMaker {
     int[] settings = {
       layout.headSize(),
       layout.pageTokens(),
-      format(layout),
+      layout.format().ordinal(),
       turns.pairs(),
       turns.neighbours() ? PAIRS_ARE_NEIGHBOURS : PAIRS_ARE_HALVES,
       rotation.stride(),
@@ -79,10 +76,6 @@ final class NativeSketchMaker {
         target.steps,
         page * layout.pageTokens(),
         halfStep);
-  }
-
-  private static int format(PageLayout layout) {
-    return layout.format() == KvFormat.F32 ? FORMAT_F32 : FORMAT_BF16;
   }
 
   private static void check(

@@ -1,6 +1,7 @@
 package dev.kvfreeze.device.cpu;
 
 import dev.kvfreeze.device.AttentionSegment;
+import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.model.AttentionShape;
 import java.util.ArrayList;
 import java.util.List;
@@ -20,6 +21,11 @@ final class PagedAttention {
     writer = new KvWriter(pool, level);
     decode = new DecodeAttention(pool, kernels, level);
     prefill = new PrefillAttention(pool, kernels, level);
+  }
+
+  /** Whether kernels in C attend to such pages. */
+  boolean knowsNatively(PageLayout layout) {
+    return decode.knowsNatively(layout);
   }
 
   /** See {@link dev.kvfreeze.device.Device#writeKv}. */

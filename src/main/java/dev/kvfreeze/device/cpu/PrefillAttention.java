@@ -49,7 +49,7 @@ final class PrefillAttention {
     }
     nativeTiles = new NativePrefillAttention[level == NativeLevel.NONE ? 0 : pool.threads()];
     for (int i = 0; i < nativeTiles.length; i++) {
-      nativeTiles[i] = new NativePrefillAttention(PrefillKernels.at(level));
+      nativeTiles[i] = new NativePrefillAttention(level);
     }
   }
 

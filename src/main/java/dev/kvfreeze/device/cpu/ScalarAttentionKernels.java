@@ -1,7 +1,6 @@
 package dev.kvfreeze.device.cpu;
 
 import dev.kvfreeze.device.HeadPages;
-import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
 import java.util.Arrays;
 
@@ -27,7 +26,7 @@ final class ScalarAttentionKernels implements AttentionKernels {
         for (int g = 0; g < group; g++) {
           float sum = 0;
           for (int d = 0; d < headSize; d++) {
-            sum += queries[g * headSize + d] * key(slab, offset, layout, t, d);
+            sum += queries[g * headSize + d] * layout.key(slab, offset, t, d);
           }
           scores[g * stride + base] = sum;
         }
@@ -52,10 +51,10 @@ final class ScalarAttentionKernels implements AttentionKernels {
     int base = 0;
     for (int page = from; page < to; page++) {
       int[] slab = memory.slab(pages.slots[page]);
-      int offset = memory.offset(pages.slots[page]) + layout.valueOffset();
+      int offset = memory.offset(pages.slots[page]);
       for (int t = 0; t < pages.tokenCounts[page]; t++, base++) {
         for (int d = 0; d < headSize; d++) {
-          float value = value(slab, offset, layout, t, d);
+          float value = layout.value(slab, offset, t, d);
           for (int g = 0; g < group; g++) {
             sums[g * headSize + d] += weights[g * stride + base] * value;
           }
@@ -111,7 +110,7 @@ final class ScalarAttentionKernels implements AttentionKernels {
     int offset = memory.offset(slot);
     for (int d = 0; d < layout.headSize(); d++) {
       for (int i = 0; i < count; i++) {
-        panel[d * stride + column + i] = key(slab, offset, layout, fromToken + i, d);
+        panel[d * stride + column + i] = layout.key(slab, offset, fromToken + i, d);
       }
     }
   }
@@ -127,10 +126,10 @@ final class ScalarAttentionKernels implements AttentionKernels {
       int stride) {
     PageLayout layout = memory.layout();
     int[] slab = memory.slab(slot);
-    int offset = memory.offset(slot) + layout.valueOffset();
+    int offset = memory.offset(slot);
     for (int i = 0; i < count; i++) {
       for (int d = 0; d < layout.headSize(); d++) {
-        panel[panelOffset + i * stride + d] = value(slab, offset, layout, fromToken + i, d);
+        panel[panelOffset + i * stride + d] = layout.value(slab, offset, fromToken + i, d);
       }
     }
   }
@@ -170,26 +169,5 @@ final class ScalarAttentionKernels implements AttentionKernels {
         addScaled(c, r * cStride, b, bOffset + k * bStride, columns, a[r * aStride + k]);
       }
     }
-  }
-
-  /** Dimension d of token t's key in the page that begins at {@code offset}. */
-  static float key(int[] slab, int offset, PageLayout layout, int t, int d) {
-    int half = layout.wordsPerToken();
-    if (layout.format() == KvFormat.F32) {
-      return Float.intBitsToFloat(slab[offset + d * layout.pageTokens() + t]);
-    }
-    return d < half
-        ? Bfloat16.low(slab[offset + d * layout.pageTokens() + t])
-        : Bfloat16.high(slab[offset + (d - half) * layout.pageTokens() + t]);
-  }
-
-  /** Dimension d of token t's value; the page's values begin at {@code offset}. */
-  static float value(int[] slab, int offset, PageLayout layout, int t, int d) {
-    int half = layout.wordsPerToken();
-    int row = offset + t * half;
-    if (layout.format() == KvFormat.F32) {
-      return Float.intBitsToFloat(slab[row + d]);
-    }
-    return d < half ? Bfloat16.low(slab[row + d]) : Bfloat16.high(slab[row + d - half]);
   }
 }

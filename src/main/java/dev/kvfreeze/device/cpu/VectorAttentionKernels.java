@@ -15,7 +15,10 @@ import dev.kvfreeze.device.PageLayout;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 
-/** Attention arithmetic by vector. Heads too small for a register go to the scalar twin. */
+/**
+ * Attention arithmetic by vector. Heads too small for a register go to the scalar twin, and so do
+ * 8-bit pages, whose fast kernels are in C.
+ */
 final class VectorAttentionKernels implements AttentionKernels {
   private static final int HIGH_HALF = 0xffff0000;
 
@@ -31,7 +34,7 @@ final class VectorAttentionKernels implements AttentionKernels {
       int group,
       float[] scores,
       int stride) {
-    if (isNarrow(memory.layout())) {
+    if (isScalar(memory.layout())) {
       scalar.scores(memory, pages, from, to, queries, group, scores, stride);
     } else {
       VectorKeyScores.scores(memory, pages, from, to, queries, group, scores, stride);
@@ -49,7 +52,7 @@ final class VectorAttentionKernels implements AttentionKernels {
       int stride,
       float[] panel,
       float[] sums) {
-    if (isNarrow(memory.layout())) {
+    if (isScalar(memory.layout())) {
       scalar.weightedValues(memory, pages, from, to, weights, group, stride, panel, sums);
     } else {
       VectorValueSums.weightedValues(memory, pages, from, to, weights, group, stride, panel, sums);
@@ -57,8 +60,8 @@ final class VectorAttentionKernels implements AttentionKernels {
   }
 
   /** A register loaded at any key or value of a page must end within the page. */
-  private static boolean isNarrow(PageLayout layout) {
-    return layout.wordsPerToken() < LANES;
+  private static boolean isScalar(PageLayout layout) {
+    return layout.format() == KvFormat.INT8 || layout.wordsPerToken() < LANES;
   }
 
   @Override
@@ -129,7 +132,7 @@ final class VectorAttentionKernels implements AttentionKernels {
       return;
     }
     // A few tokens of a page would waste most of each register.
-    if (isNarrow(layout) || layout.pageTokens() * 4 < LANES) {
+    if (isScalar(layout) || layout.pageTokens() * 4 < LANES) {
       scalar.packKeys(memory, slot, fromToken, count, panel, column, stride);
       return;
     }
@@ -191,7 +194,7 @@ final class VectorAttentionKernels implements AttentionKernels {
       int stride) {
     PageLayout layout = memory.layout();
     int words = layout.wordsPerToken();
-    if (isNarrow(layout)) {
+    if (isScalar(layout)) {
       scalar.packValues(memory, slot, fromToken, count, panel, panelOffset, stride);
       return;
     }

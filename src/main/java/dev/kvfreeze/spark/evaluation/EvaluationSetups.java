@@ -49,7 +49,13 @@ final class EvaluationSetups {
     FreezeCap cap = options.adaptive().cap();
     PageLayout layout = new PageLayout(spec.headSize(), page, format);
     CacheShape shape =
-        new CacheShape(spec.layers().size(), spec.kvHeads(), page, layout.pageBytes(), 0);
+        new CacheShape(
+            spec.layers().size(),
+            spec.kvHeads(),
+            page,
+            layout.pageBytes(),
+            0,
+            layout.comparedPageBytes());
     int recent =
         (int)
             Math.max(

@@ -85,6 +85,7 @@ final class AttentionCase {
   void write(WorkerPool pool) {
     memory.ensure(slots);
     for (Sequence s : sequences) {
+      s.store();
       int columns = shape.kvHeads() * layout.headSize();
       List<AttentionSegment> all = new ArrayList<>();
       HeadPages[] everything = new HeadPages[shape.kvHeads()];
@@ -111,6 +112,11 @@ final class AttentionCase {
     final float[] queries;
     final HeadPages[] everyPage;
     final AttentionSegment segment;
+
+    /** Keys and values as pages hold them. */
+    private float[] storedKeys = {};
+
+    private float[] storedValues = {};
 
     private Sequence(int context, int rowCount, Pages kind, float magnitude, int firstRow) {
       this.context = context;
@@ -212,7 +218,7 @@ final class AttentionCase {
       for (int i = 0; i < scores.length; i++) {
         for (int d = 0; d < headSize; d++) {
           double q = queries[(row * shape.heads() + head) * headSize + d];
-          scores[i] += q * stored(keys, seen.get(i)[0], head / shape.groupSize(), d);
+          scores[i] += q * stored(storedKeys, seen.get(i)[0], head / shape.groupSize(), d);
         }
         scores[i] *= shape.scale();
         max = Math.max(max, scores[i]);
@@ -234,17 +240,20 @@ final class AttentionCase {
       double[] out = new double[shape.headSize()];
       for (int i = 0; i < probabilities.length; i++) {
         for (int d = 0; d < out.length; d++) {
-          double value = stored(values, seen.get(i)[0], head / shape.groupSize(), d);
+          double value = stored(storedValues, seen.get(i)[0], head / shape.groupSize(), d);
           out[d] += probabilities[i] * (from == null ? value : Math.abs(value - from[d]));
         }
       }
       return out;
     }
 
-    /** The value as its page holds it. */
+    private void store() {
+      storedKeys = StoredNumbers.of(keys, shape.headSize(), layout.format());
+      storedValues = StoredNumbers.of(values, shape.headSize(), layout.format());
+    }
+
     private double stored(float[] x, int position, int kvHead, int d) {
-      float value = x[(position * shape.kvHeads() + kvHead) * shape.headSize() + d];
-      return layout.format() == KvFormat.F32 ? value : Bfloat16.low(Bfloat16.bits(value));
+      return x[(position * shape.kvHeads() + kvHead) * shape.headSize() + d];
     }
   }
 

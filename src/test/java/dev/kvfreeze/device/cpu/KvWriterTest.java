@@ -2,12 +2,14 @@ package dev.kvfreeze.device.cpu;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import dev.kvfreeze.device.AttentionSegment;
 import dev.kvfreeze.device.HeadPages;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.model.AttentionShape;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
@@ -31,7 +33,7 @@ class KvWriterTest {
   @Test
   void laysPagesOutAsPageLayoutSays() {
     AttentionShape shape = new AttentionShape(2, 2, 6, 1f, 0);
-    for (KvFormat format : KvFormat.values()) {
+    for (KvFormat format : new KvFormat[] {KvFormat.BF16, KvFormat.F32}) {
       PageLayout layout = new PageLayout(6, 4, format);
       CpuPageMemory memory = new CpuPageMemory(layout, 1 << 16);
       memory.ensure(4);
@@ -59,6 +61,51 @@ class KvWriterTest {
         }
       }
     }
+  }
+
+  @Test
+  void bytesLieByQuartersWithTheirScales() {
+    AttentionShape shape = new AttentionShape(2, 2, 8, 1f, 0);
+    PageLayout layout = new PageLayout(8, 4, KvFormat.INT8);
+    assertThat(layout.wordsPerToken()).isEqualTo(4);
+    CpuPageMemory memory = new CpuPageMemory(layout, 1 << 16);
+    memory.ensure(2);
+    CpuActivations keys = random(2, 16, 1);
+    CpuActivations values = random(2, 16, 2);
+    keys.values()[19] = -1000;
+    Arrays.fill(values.values(), 16, 18, 0);
+    try (WorkerPool pool = new WorkerPool(1)) {
+      HeadPages[] heads = {page(0, 4, 4), page(1, 4, 4)};
+      new KvWriter(pool, NativeLevel.NONE)
+          .write(keys, values, shape, memory, List.of(new AttentionSegment(1, 1, 6, heads)));
+    }
+    int[] page = new int[layout.wordsPerPage()];
+    for (int head = 0; head < 2; head++) {
+      memory.read(head, page, 0);
+      for (int d = 0; d < 8; d++) {
+        int at = 16 + 8 * head + d;
+        // Token 2; dimension d is byte d / 2 of word d % 2, the scales lie behind both words.
+        int keyWord = page[d % 2 * 4 + 2];
+        int keyScales = page[(2 + d / 4) * 4 + 2];
+        int valueWord = page[layout.valueOffset() + 2 * 4 + d % 2];
+        int valueScales = page[layout.valueOffset() + 2 * 4 + 2 + d / 4];
+        assertByte(keys.values(), at, keyWord, keyScales, d / 2);
+        assertByte(values.values(), at, valueWord, valueScales, d / 2);
+        float key = StoredNumbers.of(keys.values(), 8, KvFormat.INT8)[at];
+        float value = StoredNumbers.of(values.values(), 8, KvFormat.INT8)[at];
+        assertThat(layout.key(page, 0, 2, d)).isEqualTo(key);
+        assertThat(layout.value(page, 0, 2, d)).isEqualTo(value);
+        // Half a step, and what rounding the scale may cut off the largest.
+        float step = StoredNumbers.scale(keys.values(), at, 2);
+        assertThat(key).isCloseTo(keys.values()[at], within(0.76f * step));
+      }
+    }
+  }
+
+  private static void assertByte(float[] x, int at, int word, int scales, int quarter) {
+    assertThat(word << 24 - 8 * quarter >> 24).isEqualTo(StoredNumbers.number(x, at, 2));
+    float scale = quarter % 2 == 0 ? Bfloat16.low(scales) : Bfloat16.high(scales);
+    assertThat(scale).isEqualTo(StoredNumbers.scale(x, at, 2));
   }
 
   @Test

@@ -200,8 +200,26 @@ class NativeDecodeAttentionTwinTest {
     assertThat(knows(16, KvFormat.BF16)).isFalse();
     assertThat(knows(72, KvFormat.BF16)).isFalse();
     assertThat(knows(512, KvFormat.BF16)).isFalse();
+    assertThat(knows(128, KvFormat.INT8)).isTrue();
+    assertThat(knows(96, KvFormat.INT8)).isFalse();
     assertTwinOf(KvFormat.F32, 64);
     assertTwinOf(KvFormat.BF16, 72);
+    assertTwinOf(KvFormat.INT8, 96);
+  }
+
+  @Test
+  void bytesByQuarters() {
+    for (int headSize : new int[] {64, 128, 192, 256}) {
+      for (int page : new int[] {1, 5, 8, 16, 24, 40}) {
+        for (int group = 1; group <= 9; group++) {
+          AttentionCase layer =
+              new AttentionCase(shape(group, headSize, group % 3 * 50), page, KvFormat.INT8, group);
+          layer.add(333, 1, AttentionCase.Pages.RAGGED, 1f).wantMass();
+          layer.add(40 + group, 1, AttentionCase.Pages.FROZEN, 1f).wantMass();
+          assertTwin(layer, TOLERANCE);
+        }
+      }
+    }
   }
 
   private static boolean knows(int headSize, KvFormat format) {

@@ -21,6 +21,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
@@ -113,6 +114,25 @@ class NativePrefillAttentionTest {
     layer.add(context, rows, kind, 1f).wantMass();
     layer.write(pool);
     assertDense(layer, rounding);
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "300, 33, 16, 64, 3",
+    "129, 129, 5, 64, 7",
+    "700, 70, 16, 128, 4",
+    "200, 64, 1, 256, 1",
+    "257, 40, 40, 192, 2"
+  })
+  void bytesByQuarters(int context, int rows, int page, int headSize, int group) {
+    for (AttentionCase.Pages kind : AttentionCase.Pages.values()) {
+      AttentionShape shape = shape(group, headSize, context == 257 ? 77 : 0);
+      AttentionCase layer = new AttentionCase(shape, page, KvFormat.INT8, context);
+      layer.add(context, rows, kind, 1f).wantMass();
+      layer.write(pool);
+      // A value of 8 bits times its scale is rounded to bfloat16 as well; none is above 5.
+      assertDense(layer, rounding, inBfloat16 ? 5 * 0x1p-9 : 0);
+    }
   }
 
   @Test
@@ -253,7 +273,7 @@ class NativePrefillAttentionTest {
       for (int repeat = 0; repeat < 5; repeat++) {
         // Blocks of 8 pages fill the 8 slabs at most; one operation a call leaves one block.
         NativePrefillAttention shortCalls =
-            new NativePrefillAttention(PrefillKernels.at(level), 8, repeat == 0 ? 1L << 40 : 1);
+            new NativePrefillAttention(level, 8, repeat == 0 ? 1L << 40 : 1);
         CpuActivations out = layer.output();
         for (AttentionCase.Sequence s : layer.sequences) {
           for (int head = 0; head < 2; head++) {
@@ -317,6 +337,8 @@ class NativePrefillAttentionTest {
           .isTrue();
       assertThat(NativePrefillAttention.supports(new PageLayout(headSize, 16, KvFormat.F32)))
           .isFalse();
+      assertThat(NativePrefillAttention.supports(new PageLayout(headSize, 16, KvFormat.INT8)))
+          .isEqualTo(headSize % 64 == 0);
     }
     for (int headSize : new int[] {16, 48, 80, 288}) {
       assertThat(NativePrefillAttention.supports(new PageLayout(headSize, 16, KvFormat.BF16)))
@@ -371,14 +393,20 @@ class NativePrefillAttentionTest {
 
   /** Adds to the masses what the row should have. */
   private static void assertRow(
-      AttentionCase.Sequence s, int row, int head, float[] out, double rounding, double[] mass) {
+      AttentionCase.Sequence s,
+      int row,
+      int head,
+      float[] out,
+      double rounding,
+      double ofValues,
+      double[] mass) {
     double[] rowMass = new double[mass.length];
     double[][] dense = s.denseAndSpread(row, head, rowMass);
     double[] expected = dense[0];
     double[] spread = dense[1];
     int at = s.outputAt(row, head);
     for (int d = 0; d < expected.length; d++) {
-      double tolerance = rounding * spread[d] + FLOAT_SUMS;
+      double tolerance = rounding * spread[d] + FLOAT_SUMS + ofValues;
       if (!(Math.abs(out[at + d] - expected[d]) <= tolerance)) {
         assertThat((double) out[at + d])
             .as("row %d, head %d, dimension %d", row, head, d)
@@ -393,6 +421,10 @@ class NativePrefillAttentionTest {
   }
 
   private void assertDense(AttentionCase layer, double rounding) {
+    assertDense(layer, rounding, 0);
+  }
+
+  private void assertDense(AttentionCase layer, double rounding, double ofValues) {
     float[] out = attend(layer, natively(pool));
     AttentionShape shape = layer.shape;
     for (AttentionCase.Sequence s : layer.sequences) {
@@ -403,7 +435,7 @@ class NativePrefillAttentionTest {
           int head = kvHead * shape.groupSize() + g;
           IntStream.range(0, s.rowCount)
               .parallel()
-              .forEach(row -> assertRow(s, row, head, out, rounding, mass));
+              .forEach(row -> assertRow(s, row, head, out, rounding, ofValues, mass));
         }
         if (pages.wantMass) {
           for (int p = 0; p < pages.count; p++) {
