@@ -77,6 +77,7 @@ class ReferenceAgreementTest {
   @CsvSource({
     ReferenceData.SMOLLM2 + ", F32, 0.1",
     ReferenceData.SMOLLM2 + ", BF16, 0.5",
+    ReferenceData.SMOLLM2 + ", INT8, 0.5",
     ReferenceData.GEMMA3 + ", F32, 0.1",
     ReferenceData.GEMMA3 + ", BF16, 0.5"
   })

@@ -44,4 +44,13 @@ class FreezeCapTest {
         .hasMessageContaining("12%")
         .hasMessageContaining("128+8*sqrt");
   }
+
+  @Test
+  void aShareIsOfTheCacheThatSizesAreComparedWith() {
+    // Pages of a little over half the bytes: an eighth of the full cache holds more tokens.
+    CacheShape bytes = new CacheShape(30, 3, 16, 2304, 10, 4096);
+    double tokens = FreezeCap.parse("12.5%").activeTokens(8192, bytes);
+    assertThat(tokens).isCloseTo(8192 / 8.0 * 4096 / 2304 - 8192 * 10 * 16 / 2304.0, within(1e-9));
+    assertThat(FreezeCap.parse("1024").activeTokens(8192, bytes)).isEqualTo(1024);
+  }
 }
