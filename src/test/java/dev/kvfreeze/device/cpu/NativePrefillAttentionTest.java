@@ -12,7 +12,6 @@ import dev.kvfreeze.model.AttentionShape;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -36,7 +35,6 @@ import org.junit.jupiter.params.provider.MethodSource;
 @ParameterizedClass
 @MethodSource("levels")
 class NativePrefillAttentionTest {
-  private static final double FLOAT_SUMS = 2e-5;
 
   private static final int[] CONTEXTS = {2, 15, 16, 17, 54, 127, 129, 300, 700};
   private static final int[] ROWS = {2, 3, 7, 16, 33, 70, 129};
@@ -391,61 +389,11 @@ class NativePrefillAttentionTest {
     assertThat(Arrays.mismatch(found, expected)).as("first difference").isEqualTo(-1);
   }
 
-  /** Adds to the masses what the row should have. */
-  private static void assertRow(
-      AttentionCase.Sequence s,
-      int row,
-      int head,
-      float[] out,
-      double rounding,
-      double ofValues,
-      double[] mass) {
-    double[] rowMass = new double[mass.length];
-    double[][] dense = s.denseAndSpread(row, head, rowMass);
-    double[] expected = dense[0];
-    double[] spread = dense[1];
-    int at = s.outputAt(row, head);
-    for (int d = 0; d < expected.length; d++) {
-      double tolerance = rounding * spread[d] + FLOAT_SUMS + ofValues;
-      if (!(Math.abs(out[at + d] - expected[d]) <= tolerance)) {
-        assertThat((double) out[at + d])
-            .as("row %d, head %d, dimension %d", row, head, d)
-            .isCloseTo(expected[d], within(tolerance));
-      }
-    }
-    synchronized (mass) {
-      for (int p = 0; p < mass.length; p++) {
-        mass[p] += rowMass[p];
-      }
-    }
-  }
-
   private void assertDense(AttentionCase layer, double rounding) {
     assertDense(layer, rounding, 0);
   }
 
   private void assertDense(AttentionCase layer, double rounding, double ofValues) {
-    float[] out = attend(layer, natively(pool));
-    AttentionShape shape = layer.shape;
-    for (AttentionCase.Sequence s : layer.sequences) {
-      for (int kvHead = 0; kvHead < shape.kvHeads(); kvHead++) {
-        HeadPages pages = s.segment.heads()[kvHead];
-        double[] mass = new double[pages.count];
-        for (int g = 0; g < shape.groupSize(); g++) {
-          int head = kvHead * shape.groupSize() + g;
-          IntStream.range(0, s.rowCount)
-              .parallel()
-              .forEach(row -> assertRow(s, row, head, out, rounding, ofValues, mass));
-        }
-        if (pages.wantMass) {
-          for (int p = 0; p < pages.count; p++) {
-            double share = mass[p] / (s.rowCount * shape.groupSize());
-            assertThat((double) pages.mass[p])
-                .as("page %d", p)
-                .isCloseTo(share, within(rounding * share + FLOAT_SUMS));
-          }
-        }
-      }
-    }
+    new DenseComparison(layer, rounding, ofValues).check(attend(layer, natively(pool)));
   }
 }
