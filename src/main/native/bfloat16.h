@@ -23,4 +23,9 @@ INLINE __m512i bfloat_bits(__m512 x) {
   return _mm512_mask_or_epi32(_mm512_srli_epi32(up, 16), nan, high, _mm512_set1_epi32(0x7fc0));
 }
 
+// Words of two of them.
+INLINE __m512i bfloat_pair(__m512 low, __m512 high) {
+  return _mm512_or_si512(bfloat_bits(low), _mm512_slli_epi32(bfloat_bits(high), 16));
+}
+
 #endif

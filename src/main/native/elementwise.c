@@ -52,7 +52,7 @@ static __m512i encode(const float *x, int words, int word, __mmask16 lanes, int 
     return _mm512_castps_si512(low);
   }
   const __m512 high = _mm512_maskz_loadu_ps(lanes, x + words + word);
-  return _mm512_or_si512(bfloat_bits(low), _mm512_slli_epi32(bfloat_bits(high), 16));
+  return bfloat_pair(low, high);
 }
 
 // Bits of floats.

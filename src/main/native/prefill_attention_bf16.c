@@ -1,5 +1,5 @@
-// Prefill attention with products of 16-bit numbers, with a softmax that is kept running over blocks of keys, so that no matrix of scores is
-// ever in memory (FlashAttention, arXiv 2205.14135).
+// Prefill attention with products of 16-bit numbers and a softmax that is kept running over blocks of keys, so that no
+// matrix of scores is ever in memory (FlashAttention, arXiv 2205.14135).
 
 // The slabs of a call, and three arrays more.
 #define MAX_HELD 131

@@ -97,11 +97,6 @@ static void pack_keys(const Operands *o, KeyWords from, int column, int count) {
   _mm512_mask_storeu_ps(o->key_scales + column, lanes, _mm512_mul_ps(length, _mm512_set1_ps(1 / KEY_LENGTH)));
 }
 
-// Words of two bfloat16 numbers.
-INLINE __m512i side_by_side(__m512 low, __m512 high) {
-  return _mm512_or_si512(bfloat_bits(low), _mm512_slli_epi32(bfloat_bits(high), 16));
-}
-
 // The values of a block's columns; zeros where there is no token.
 static void pack_values(const Operands *o, const uint32_t *const *rows, int format) {
   const int words = o->head_size / 2;
@@ -112,8 +107,8 @@ static void pack_values(const Operands *o, const uint32_t *const *rows, int form
       int32_t *to = o->values + ((size_t)(word / LANES) * (BLOCK / 2) + pair) * LANES;
       if (format == FORMAT_INT8) {
         const Halves a = values_at(even, word, words, format), b = values_at(odd, word, words, format);
-        _mm512_storeu_si512(to, side_by_side(a.low, b.low));
-        _mm512_storeu_si512(to + half, side_by_side(a.high, b.high));
+        _mm512_storeu_si512(to, bfloat_pair(a.low, b.low));
+        _mm512_storeu_si512(to + half, bfloat_pair(a.high, b.high));
         continue;
       }
       const __m512i a = even ? _mm512_loadu_si512(even + word) : _mm512_setzero_si512();
@@ -153,18 +148,10 @@ static void score(const Operands *o, int row, int column_tile, float *scores) {
 // Adds the values of columns [from, to) times the weights in the place of the scores to some of the rows' dimensions.
 static void weigh(const Operands *o, const float *weights, int from, int to, int dimension, float *sums) {
   __m512 s[PRODUCT_ROWS][PRODUCT_VECTORS];
-  EACH_ROW(r) {
-    EACH_VECTOR(v) {
-      s[r][v] = _mm512_loadu_ps(sums + (size_t)r * o->head_size + v * LANES);
-    }
-  }
+  load_sums(sums, o->head_size, s);
   const int32_t *values = o->values + ((size_t)dimension * BLOCK + from * LANES) / 2;
   multiply_bf16((const int32_t *)weights + from / 2, BLOCK, values, BLOCK / 2 * LANES, (to - from) / 2, s);
-  EACH_ROW(r) {
-    EACH_VECTOR(v) {
-      _mm512_storeu_ps(sums + (size_t)r * o->head_size + v * LANES, s[r][v]);
-    }
-  }
+  store_sums(s, sums, o->head_size);
 }
 
 // exp(score - max) in the place of a row's scores, two columns to a word: column t in word t / 2. Returns their sum.

@@ -76,28 +76,16 @@ static void score(const Operands *o, int row, int column_tile, float *scores) {
     }
   }
   multiply(o->queries + row * size, size, o->keys + column_tile * size * LANES, size * LANES, size, sums);
-  EACH_ROW(r) {
-    EACH_VECTOR(v) {
-      _mm512_storeu_ps(scores + r * BLOCK + v * LANES, sums[r][v]);
-    }
-  }
+  store_sums(sums, scores, BLOCK);
 }
 
 // Adds the values of columns [from, to) times the weights in the place of the scores to some of the rows' dimensions.
 static void weigh(const Operands *o, const float *weights, int from, int to, int dimension, float *sums) {
   __m512 s[PRODUCT_ROWS][PRODUCT_VECTORS];
-  EACH_ROW(r) {
-    EACH_VECTOR(v) {
-      s[r][v] = _mm512_loadu_ps(sums + (size_t)r * o->head_size + v * LANES);
-    }
-  }
+  load_sums(sums, o->head_size, s);
   const float *values = o->values + (size_t)dimension * BLOCK + from * LANES;
   multiply(weights + from, BLOCK, values, BLOCK * LANES, to - from, s);
-  EACH_ROW(r) {
-    EACH_VECTOR(v) {
-      _mm512_storeu_ps(sums + (size_t)r * o->head_size + v * LANES, s[r][v]);
-    }
-  }
+  store_sums(s, sums, o->head_size);
 }
 
 // exp(score - max) in the place of a row's scores; returns the sum.

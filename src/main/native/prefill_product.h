@@ -3,6 +3,8 @@
 #ifndef KVFREEZE_PREFILL_PRODUCT_H
 #define KVFREEZE_PREFILL_PRODUCT_H
 
+#include <stddef.h>
+
 #include "vectors.h"
 
 enum {
@@ -40,5 +42,21 @@ enum {
       }                                                                                                                \
     }                                                                                                                  \
   }
+
+INLINE void load_sums(const float *from, int stride, __m512 sums[PRODUCT_ROWS][PRODUCT_VECTORS]) {
+  EACH_ROW(r) {
+    EACH_VECTOR(v) {
+      sums[r][v] = _mm512_loadu_ps(from + (size_t)r * stride + v * LANES);
+    }
+  }
+}
+
+INLINE void store_sums(__m512 sums[PRODUCT_ROWS][PRODUCT_VECTORS], float *to, int stride) {
+  EACH_ROW(r) {
+    EACH_VECTOR(v) {
+      _mm512_storeu_ps(to + (size_t)r * stride + v * LANES, sums[r][v]);
+    }
+  }
+}
 
 #endif

@@ -19,6 +19,14 @@ typedef struct {
   __m512 low, high;
 } Halves;
 
+// The first quarters of both halves of a head, or their second ones; low and high are the words of the halves' scales.
+INLINE Halves halves_of(__m512i bytes, __m512i low, __m512i high, int second) {
+  return second ? (Halves){_mm512_mul_ps(scale_of(low, 1), quarter_of(bytes, 1)),
+                           _mm512_mul_ps(scale_of(high, 1), quarter_of(bytes, 3))}
+                : (Halves){_mm512_mul_ps(scale_of(low, 0), quarter_of(bytes, 0)),
+                           _mm512_mul_ps(scale_of(high, 0), quarter_of(bytes, 2))};
+}
+
 // Dimensions j and j + half of keys.
 INLINE Halves keys_at(KeyWords keys, int j, int half, __mmask16 lanes) {
   if (keys.format != FORMAT_INT8) {
@@ -30,10 +38,7 @@ INLINE Halves keys_at(KeyWords keys, int j, int half, __mmask16 lanes) {
   const uint32_t *scales = keys.words + (size_t)quarter * keys.page_tokens;
   const __m512i low = _mm512_maskz_loadu_epi32(lanes, scales);
   const __m512i high = _mm512_maskz_loadu_epi32(lanes, scales + keys.page_tokens);
-  return second ? (Halves){_mm512_mul_ps(scale_of(low, 1), quarter_of(bytes, 1)),
-                           _mm512_mul_ps(scale_of(high, 1), quarter_of(bytes, 3))}
-                : (Halves){_mm512_mul_ps(scale_of(low, 0), quarter_of(bytes, 0)),
-                           _mm512_mul_ps(scale_of(high, 0), quarter_of(bytes, 2))};
+  return halves_of(bytes, low, high, second);
 }
 
 // Sixteen dimensions from j on, and those half a head behind them, of a value; zeros where there is none.
@@ -48,10 +53,7 @@ INLINE Halves values_at(const uint32_t *row, int j, int half, int format) {
   const int quarter = half / 2, second = j >= quarter;
   const __m512i bytes = _mm512_loadu_si512(row + j - second * quarter);
   const __m512i low = _mm512_set1_epi32((int)row[quarter]), high = _mm512_set1_epi32((int)row[quarter + 1]);
-  return second ? (Halves){_mm512_mul_ps(scale_of(low, 1), quarter_of(bytes, 1)),
-                           _mm512_mul_ps(scale_of(high, 1), quarter_of(bytes, 3))}
-                : (Halves){_mm512_mul_ps(scale_of(low, 0), quarter_of(bytes, 0)),
-                           _mm512_mul_ps(scale_of(high, 0), quarter_of(bytes, 2))};
+  return halves_of(bytes, low, high, second);
 }
 
 #endif
