@@ -110,7 +110,7 @@ static void begin_ahead(const Call *c, Ahead *a) {
       return;
     }
     for (size_t i = 0; i < bytes; i += LINE_BYTES) {
-      _mm_prefetch(next + i, _MM_HINT_T0);
+      _mm_prefetch(next + i, _MM_HINT_T1);
     }
   }
 }

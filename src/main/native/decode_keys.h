@@ -39,7 +39,7 @@ INLINE void key_products(const Call *c, const KeyBlocks *b, const float *queries
       const __m512i w = _mm512_loadu_si512(b->keys[p] + column);
       x[p] = low_half(w);
       y[p] = high_half(w);
-      _mm_prefetch(b->ahead[p] + ahead, _MM_HINT_T0);
+      _mm_prefetch(b->ahead[p] + ahead, _MM_HINT_T1);
     }
 #pragma clang loop unroll(full)
     for (int g = 0; g < count; g++) {
@@ -91,7 +91,7 @@ INLINE void byte_products(const Call *c, const KeyBlocks *b, const float *querie
       for (int p = 0; p < blocks; p++) {
         x[p] = quarter_of(_mm512_loadu_si512(b->keys[p] + column), part);
         if (part == 0) {
-          _mm_prefetch(b->ahead[p] + ahead, _MM_HINT_T0);
+          _mm_prefetch(b->ahead[p] + ahead, _MM_HINT_T1);
         }
       }
 #pragma clang loop unroll(full)
@@ -248,7 +248,7 @@ static void score_single_pages(const Call *c, int firstPage, int count, Ahead *a
     const int32_t *key = keys_of(c, page);
     const char *ahead = advance(c, a, key);
     for (size_t i = 0; i < half_bytes(c); i += LINE_BYTES) {
-      _mm_prefetch(ahead + i, _MM_HINT_T0);
+      _mm_prefetch(ahead + i, _MM_HINT_T1);
     }
     if (page[PAGE_TOKENS] == 0) {
       continue;

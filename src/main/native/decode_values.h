@@ -39,7 +39,7 @@ INLINE void value_sums(const Call *c, const ValueBlock *v, Ahead *a, const int r
     for (int t = 0; t < page[PAGE_TOKENS]; t++) {
       if (ahead) {
         for (size_t i = 0; i < rowBytes; i += LINE_BYTES) {
-          _mm_prefetch(ahead + i, _MM_HINT_T0);
+          _mm_prefetch(ahead + i, _MM_HINT_T1);
         }
         ahead += rowBytes;
       }
@@ -104,7 +104,7 @@ INLINE void byte_sums(const Call *c, const ValueBlock *v, Ahead *a, const int pa
     const char *ahead = a ? advance(c, a, row) : NULL;
     for (int t = 0; t < page[PAGE_TOKENS]; t++) {
       for (size_t i = 0; ahead && i < rowBytes; i += LINE_BYTES) {
-        _mm_prefetch(ahead + t * rowBytes + i, _MM_HINT_T0);
+        _mm_prefetch(ahead + t * rowBytes + i, _MM_HINT_T1);
       }
       const __m512 scale = scale_of(_mm512_set1_epi32(row[quarter + part / 2]), part);
       const __m512 x = _mm512_mul_ps(scale, quarter_of(_mm512_loadu_si512(row + v->column), part));
