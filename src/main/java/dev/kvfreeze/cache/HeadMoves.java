@@ -121,13 +121,8 @@ final class HeadMoves implements HeadView, PageMover, PageQuestions {
   }
 
   @Override
-  public void askNone(float unasked) {
-    table.sketches.askNone(unasked);
-  }
-
-  @Override
-  public void ask(int page) {
-    table.sketches.ask(page);
+  public void ask(int[] pages, int count, float unasked) {
+    table.sketches.ask(pages, count, unasked);
   }
 
   @Override

@@ -37,8 +37,8 @@ final class HeadTable {
   /** Index in {@link #pages} of each page that was active when the list was last rebuilt. */
   private int[] listed = new int[16];
 
-  /** First logical page that moved since the list was rebuilt. */
-  private int firstMoved = Integer.MAX_VALUE;
+  /** Since the list was made. */
+  private final MovedPages moved = new MovedPages();
 
   HeadTable(int layer, KeySketches sketches, KeyBoxes boxes) {
     this.layer = layer;
@@ -157,13 +157,19 @@ final class HeadTable {
     }
   }
 
+  /** Says that a page came or went. */
   void moved(int page) {
-    firstMoved = Math.min(firstMoved, page);
+    moved.add(page);
+  }
+
+  /** Says that any page from this one on may have come or gone, or may hold other tokens. */
+  void movedFrom(int page) {
+    moved.addFrom(page);
   }
 
   /** Drops logical pages from the end; their slots and handles are the caller's to release. */
   void cut(int newCount) {
-    moved(newCount);
+    movedFrom(newCount);
     count = newCount;
   }
 
@@ -175,38 +181,90 @@ final class HeadTable {
     releaseSummaries();
   }
 
-  /** Rebuilds the list of active pages from the first one that moved. */
+  /** Brings the list of active pages up to date, from the first one that moved on. */
   void relist(int pageTokens, int length) {
-    if (firstMoved == Integer.MAX_VALUE) {
+    if (moved.none()) {
       return;
     }
-    int start = Math.min(firstMoved, count);
-    int index = 0;
+    int start = Math.min(moved.first(), count);
+    int index = listedBefore(start);
+    pages.changed(index);
+    pages.count = moved.many() ? rebuild(start, index, pageTokens) : merge(index, pageTokens);
+    if (count > 0 && listed[count - 1] >= 0) {
+      pages.tokenCounts[listed[count - 1]] = length - (count - 1) * pageTokens;
+    }
+    moved.clear();
+  }
+
+  private int listedBefore(int start) {
     for (int page = start - 1; page >= 0; page--) {
       if (listed[page] >= 0) {
-        index = listed[page] + 1;
-        break;
+        return listed[page] + 1;
       }
     }
+    return 0;
+  }
+
+  private boolean attended(int page) {
+    return slots[page] >= 0 && !excluded[page];
+  }
+
+  /** Looks through all pages from {@code start} on. */
+  private int rebuild(int start, int index, int pageTokens) {
     pages.ensure(index + count - start);
-    pages.changed(index);
+    int next = index;
     for (int page = start; page < count; page++) {
-      int slot = slots[page];
-      if (slot < 0 || excluded[page]) {
+      if (attended(page)) {
+        list(page, next++, pageTokens);
+      } else {
         listed[page] = NONE;
+      }
+    }
+    return next;
+  }
+
+  /** Takes out of the list what went and puts in what came: active pages are few among all. */
+  private int merge(int index, int pageTokens) {
+    int kept = index;
+    for (int i = index; i < pages.count; i++) {
+      int page = pages.firstPositions[i] / pageTokens;
+      if (attended(page)) {
+        list(page, kept++, pageTokens);
+      } else {
+        listed[page] = NONE;
+      }
+    }
+    moved.sort();
+    int coming = 0;
+    for (int i = 0; i < moved.count(); i++) {
+      coming += comes(moved.page(i)) ? 1 : 0;
+    }
+    pages.ensure(kept + coming);
+    // From the end, so that nothing is overwritten that is still to be read.
+    int from = kept - 1;
+    int to = kept + coming - 1;
+    for (int i = moved.count() - 1; i >= 0; i--) {
+      int page = moved.page(i);
+      if (!comes(page)) {
         continue;
       }
-      listed[page] = index;
-      pages.slots[index] = slot;
-      pages.firstPositions[index] = page * pageTokens;
-      pages.tokenCounts[index] = pageTokens;
-      index++;
+      while (from >= index && pages.firstPositions[from] > page * pageTokens) {
+        list(pages.firstPositions[from--] / pageTokens, to--, pageTokens);
+      }
+      list(page, to--, pageTokens);
     }
-    if (count > 0 && slots[count - 1] >= 0) {
-      pages.tokenCounts[index - 1] = length - (count - 1) * pageTokens;
-    }
-    pages.count = index;
-    firstMoved = Integer.MAX_VALUE;
+    return kept + coming;
+  }
+
+  private boolean comes(int page) {
+    return attended(page) && listed[page] == NONE;
+  }
+
+  private void list(int page, int index, int pageTokens) {
+    listed[page] = index;
+    pages.slots[index] = slots[page];
+    pages.firstPositions[index] = page * pageTokens;
+    pages.tokenCounts[index] = pageTokens;
   }
 
   /** Sets the tokens of the listed pages from logical page {@code page} on; all are active. */

@@ -37,7 +37,7 @@ final class PassingPages {
       for (int page = 0; page < newPages; page++) {
         table.appendUnwritten();
       }
-      table.moved(owner.length / pageTokens);
+      table.movedFrom(owner.length / pageTokens);
     }
     owner.counts.frozen += (long) newPages * tables.length;
     owner.length = newLength;

@@ -309,7 +309,7 @@ public final class SequenceCache implements AutoCloseable {
           thaw(table, full);
         }
         forget(table, full);
-        table.moved(full);
+        table.movedFrom(full);
       }
       table.cutSummaries(full);
       table.relist(pageTokens, newLength);

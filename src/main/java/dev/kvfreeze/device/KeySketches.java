@@ -214,24 +214,23 @@ public class KeySketches {
   }
 
   /**
-   * Has it score only the pages that {@link #ask} names from now on. A device may score others too.
+   * Has it score only some pages. A device may score others too.
    *
+   * @param pages in ascending order, in the first {@code count} places; those without a sketch are
+   *     left out
    * @param unasked share of the attention that the other pages are taken to get, from 0 to below 1
    */
-  public void askNone(float unasked) {
-    askedCount = 0;
+  public void ask(int[] pages, int count, float unasked) {
+    int sketched = count;
+    while (sketched > 0 && pages[sketched - 1] >= this.pages) {
+      sketched--;
+    }
+    if (asked.length < sketched) {
+      asked = new int[Math.max(sketched, 2 * asked.length)];
+    }
+    System.arraycopy(pages, 0, asked, 0, sketched);
+    askedCount = sketched;
     unaskedShare = unasked;
-  }
-
-  /** Has it score a page as well: in ascending order, after {@link #askNone}. */
-  public void ask(int page) {
-    if (page >= pages) {
-      return;
-    }
-    if (askedCount == asked.length) {
-      asked = Arrays.copyOf(asked, Math.max(16, 2 * askedCount));
-    }
-    asked[askedCount++] = page;
   }
 
   /** Pages to score. */

@@ -129,10 +129,7 @@ final class AdaptiveSequence implements SequencePolicy {
       return;
     }
     head.listDue(step, pages);
-    questions.askNone(Math.min(MOST_UNASKED, head.unasked));
-    for (int i = 0; i < head.dueCount; i++) {
-      questions.ask(head.due[i]);
-    }
+    questions.ask(head.due, head.dueCount, Math.min(MOST_UNASKED, head.unasked));
   }
 
   /**
@@ -191,8 +188,12 @@ final class AdaptiveSequence implements SequencePolicy {
       AdaptiveHead head, FreezablePages range, float importance, HeadView view, PageMover mover) {
     int least = -1;
     // Pages of the present chunk are not judged before they were seen.
-    for (int page = range.first(); page < Math.min(range.end(), head.known); page++) {
-      if (view.active(page) && (least < 0 || head.importance[page] < head.importance[least])) {
+    int end = Math.min(range.end(), head.known);
+    // Of those that came back in this very step none is the least.
+    for (int i = 0; i < view.listedCount(); i++) {
+      int page = view.listedPage(i);
+      boolean judged = page >= range.first() && page < end && view.active(page);
+      if (judged && (least < 0 || head.importance[page] < head.importance[least])) {
         least = page;
       }
     }

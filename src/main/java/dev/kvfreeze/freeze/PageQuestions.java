@@ -6,13 +6,12 @@ public interface PageQuestions {
   void askAll();
 
   /**
-   * Only the pages that {@link #ask} names after this.
+   * Only some pages.
    *
+   * @param pages in ascending order, in the first {@code count} places; those without a sketch are
+   *     left out
    * @param unasked share of the attention that the other pages are taken to get together, 0 to
    *     below 1
    */
-  void askNone(float unasked);
-
-  /** One page more, in ascending order; a page without a sketch is left out. */
-  void ask(int page);
+  void ask(int[] pages, int count, float unasked);
 }

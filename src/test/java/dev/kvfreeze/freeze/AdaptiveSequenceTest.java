@@ -265,13 +265,9 @@ class AdaptiveSequenceTest {
       }
 
       @Override
-      public void askNone(float share) {
+      public void ask(int[] pages, int count, float share) {
         unasked[head] = share;
-      }
-
-      @Override
-      public void ask(int page) {
-        asked.add(page);
+        Arrays.stream(pages, 0, count).forEach(asked::add);
       }
     }
 

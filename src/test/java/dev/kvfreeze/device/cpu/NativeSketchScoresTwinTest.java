@@ -11,6 +11,7 @@ import dev.kvfreeze.model.Rope;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
@@ -91,15 +92,14 @@ class NativeSketchScoresTwinTest {
       layer.add(700);
       for (SketchSegment segment : layer.segments) {
         for (KeySketches head : segment.heads()) {
-          head.askNone(0.25f);
-          for (int page = 0; page < head.pages; page++) {
-            if (page == head.pages - 1 || random.nextInt(one) == 0) {
-              head.ask(page);
-            }
-          }
+          int[] pages =
+              IntStream.range(0, head.pages)
+                  .filter(page -> page == head.pages - 1 || random.nextInt(one) == 0)
+                  .toArray();
+          head.ask(pages, pages.length, 0.25f);
         }
       }
-      layer.segments.get(0).heads()[1].askNone(0f);
+      layer.segments.get(0).heads()[1].ask(new int[0], 0, 0f);
       layer.assertTwin();
     }
   }

@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -90,12 +91,11 @@ class SketchTwinTest {
     Rope rope = rope(headSize, 100_000, Rope.Pairing.HALF_SPLIT);
     try (Fixture fixture = new Fixture(headSize, pageTokens, planes, group, pages, window, rope)) {
       Random random = new Random(pages);
-      fixture.sketches.askNone(0.25f);
-      for (int page = 0; page < pages; page++) {
-        if (page == pages - 1 || random.nextInt(3) == 0) {
-          fixture.sketches.ask(page);
-        }
-      }
+      int[] asked =
+          IntStream.range(0, pages)
+              .filter(page -> page == pages - 1 || random.nextInt(3) == 0)
+              .toArray();
+      fixture.sketches.ask(asked, asked.length, 0.25f);
       float[] expected = fixture.massOfDecodedSketches();
       fixture.score();
       for (int page = 0; page < pages; page++) {
