@@ -10,7 +10,8 @@ import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.LogitStatistics;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.engine.ForwardSlice;
-import dev.kvfreeze.engine.SketchCalibrator;
+import dev.kvfreeze.engine.KeyCalibration;
+import dev.kvfreeze.engine.KeyCalibrator;
 import dev.kvfreeze.engine.Transformer;
 import dev.kvfreeze.freeze.FreezePolicies;
 import dev.kvfreeze.freeze.FreezePolicy;
@@ -107,6 +108,7 @@ final class TeacherForcing {
     PageLayout layout = new PageLayout(spec.headSize(), pageTokens, format);
     ColdStore cold = new HostColdStore(layout.wordsPerPage(), 4L << 30);
     Transformer weights = new Transformer(model, device, null, promptTokens, 1);
+    KeyCalibration calibration = KeyCalibrator.calibrate(model, device, weights, policy, format);
     try (KvCache cache =
         new KvCache(
             device.pageMemory(layout, 2L << 30),
@@ -114,8 +116,8 @@ final class TeacherForcing {
             policy,
             spec.ropes(),
             spec.kvHeads(),
-            SketchCalibrator.calibrate(model, device, weights, policy))) {
-      Transformer transformer = weights.withMemory(cache.memory());
+            calibration.sketches())) {
+      Transformer transformer = weights.withMemory(cache.memory(), calibration.smoothing());
       try (SequenceCache sequence = cache.open("teacher-forcing")) {
         return feed(transformer, sequence, tokens, promptTokens, next);
       }

@@ -46,6 +46,7 @@ public final class PageChoices {
       while (table.boxes.pages() < full) {
         cache.memory.read(table.slots[table.boxes.pages()], page, 0);
         table.boxes.add(page);
+        owner.passing.summariesChanged();
       }
     }
   }

@@ -19,6 +19,12 @@ final class PassingPages {
   /** Handles of the cold pages that are brought in together. */
   private long[] coming = {};
 
+  /** Full pages of each head for whose sketches there is room. */
+  private int reserved;
+
+  private long summaryBytes;
+  private boolean summariesChanged = true;
+
   PassingPages(SequenceCache owner, KvCache cache, HeadTable[] tables) {
     this.owner = owner;
     this.cache = cache;
@@ -45,11 +51,16 @@ final class PassingPages {
 
   /** On a device where sketches and pages share memory, full pages may find none for theirs. */
   void reserveSketches(int full) {
+    if (full == reserved) {
+      return;
+    }
+    summariesChanged();
     for (HeadTable table : tables) {
       if (!table.reserveSketches(full, pageTokens)) {
         throw owner.exhausted("the sketches of " + full + " pages a head", 1);
       }
     }
+    reserved = full;
   }
 
   boolean observes(StepKind kind) {
@@ -198,10 +209,18 @@ final class PassingPages {
 
   /** Bytes of what stays of frozen pages. */
   long summaryBytes() {
-    long bytes = 0;
-    for (HeadTable table : tables) {
-      bytes += table.summaryBytes();
+    if (summariesChanged) {
+      summaryBytes = 0;
+      for (HeadTable table : tables) {
+        summaryBytes += table.summaryBytes();
+      }
+      summariesChanged = false;
     }
-    return bytes;
+    return summaryBytes;
+  }
+
+  /** Says that sketches or boxes were made or dropped, or got room. */
+  void summariesChanged() {
+    summariesChanged = true;
   }
 }

@@ -154,8 +154,12 @@ public final class SequenceCache implements AutoCloseable {
     if (asleep) {
       return;
     }
+    int before = into.size();
     for (int i = layer * cache.kvHeads; i < (layer + 1) * cache.kvHeads; i++) {
       tables[i].collectUnsketched(length / pageTokens, pageTokens, into);
+    }
+    if (into.size() > before) {
+      passing.summariesChanged();
     }
   }
 
@@ -314,6 +318,7 @@ public final class SequenceCache implements AutoCloseable {
       table.cutSummaries(full);
       table.relist(pageTokens, newLength);
     }
+    passing.summariesChanged();
     policy.truncate(full);
     length = newLength;
     backups.cut(full);
@@ -398,6 +403,7 @@ public final class SequenceCache implements AutoCloseable {
       }
       table.clear(cache.memory);
     }
+    passing.summariesChanged();
     length = 0;
     backups.cut(0);
     counts.excluded = 0;

@@ -136,9 +136,18 @@ public interface Device extends AutoCloseable {
       List<AttentionSegment> segments);
 
   /**
-   * {@link #addBias}, {@link #rmsNormHeads} and {@link #rope} as the layer has them, then {@link
-   * #writeKv}, with the same results. Queries are finished in place; keys and values are
-   * unspecified afterwards.
+   * Multiplies every column of {@code x[0 .. rows)} by its factor.
+   *
+   * @throws UnsupportedOperationException on devices that have no pages of 8 bits
+   */
+  default void scaleColumns(Activations x, int rows, float[] factors) {
+    throw new UnsupportedOperationException("columns are scaled on CPUs only");
+  }
+
+  /**
+   * {@link #addBias}, {@link #rmsNormHeads}, {@link #scaleColumns} and {@link #rope} as the layer
+   * has them, then {@link #writeKv}, with the same results. Queries are finished in place; keys and
+   * values are unspecified afterwards.
    */
   default void finishQkv(
       QkvRows qkv,

@@ -146,6 +146,11 @@ public final class ProfiledDevice implements Device {
   }
 
   @Override
+  public void scaleColumns(Activations x, int rows, float[] factors) {
+    time(Part.QKV, () -> device.scaleColumns(x, rows, factors));
+  }
+
+  @Override
   public void rope(Activations x, int rows, int headSize, Rope rope, int[] positions) {
     time(Part.QKV, () -> device.rope(x, rows, headSize, rope, positions));
   }

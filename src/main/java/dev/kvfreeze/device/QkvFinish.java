@@ -9,6 +9,8 @@ import java.util.List;
  * is null.
  *
  * @param queryNorm gain of the norm of each head, as {@code keyNorm}
+ * @param queryFactors what each column is multiplied by, as {@code keyFactors}: see {@link
+ *     KeySmoothing}
  */
 public record QkvFinish(
     Weight queryBias,
@@ -17,6 +19,8 @@ public record QkvFinish(
     Weight queryNorm,
     Weight keyNorm,
     float epsilon,
+    float[] queryFactors,
+    float[] keyFactors,
     Rope rope) {
   /**
    * What {@link Device#finishQkv} does, one operation after the other: afterwards keys and values
@@ -38,6 +42,10 @@ public record QkvFinish(
     if (queryNorm != null) {
       device.rmsNormHeads(qkv.query(), rows, headSize, queryNorm, epsilon);
       device.rmsNormHeads(qkv.key(), rows, headSize, keyNorm, epsilon);
+    }
+    if (queryFactors != null) {
+      device.scaleColumns(qkv.query(), rows, queryFactors);
+      device.scaleColumns(qkv.key(), rows, keyFactors);
     }
     device.rope(qkv.query(), rows, headSize, rope, qkv.positions());
     device.rope(qkv.key(), rows, headSize, rope, qkv.positions());

@@ -69,13 +69,13 @@ public final class Engines {
               null,
               Math.max(options.prefillChunk(), options.maxBatch()),
               options.maxBatch());
-      SketchCalibration calibration =
-          SketchCalibrator.calibrate(model, device, transformer, policy);
-      cache = cache(device, options, policy, spec, calibration);
+      KeyCalibration calibration =
+          KeyCalibrator.calibrate(model, device, transformer, policy, options.kvFormat());
+      cache = cache(device, options, policy, spec, calibration.sketches());
       return new BatchEngine(
           model,
           device,
-          transformer.withMemory(cache.memory()),
+          transformer.withMemory(cache.memory(), calibration.smoothing()),
           cache,
           policy,
           options,

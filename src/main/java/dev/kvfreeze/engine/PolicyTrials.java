@@ -8,10 +8,10 @@ import dev.kvfreeze.device.Device;
 import dev.kvfreeze.device.DeviceInfo;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
-import dev.kvfreeze.device.SketchCalibration;
 import dev.kvfreeze.freeze.CacheShape;
 import dev.kvfreeze.freeze.ExpectedLengths;
 import dev.kvfreeze.freeze.FreezePolicy;
+import dev.kvfreeze.freeze.PageEstimates;
 import dev.kvfreeze.freeze.SequencePolicy;
 import dev.kvfreeze.freeze.StepKind;
 import dev.kvfreeze.model.LanguageModel;
@@ -19,7 +19,9 @@ import dev.kvfreeze.model.ModelSpec;
 import java.util.ArrayDeque;
 import java.util.Arrays;
 import java.util.Deque;
+import java.util.EnumMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
@@ -50,7 +52,11 @@ public final class PolicyTrials implements AutoCloseable {
   private final Set<Integer> endTokens;
 
   /** Made when a policy first asks for it. */
-  private SketchCalibration calibration = SketchCalibration.NONE;
+  private final Map<KvFormat, KeyCalibration> calibrations = new EnumMap<>(KvFormat.class);
+
+  /** For policies that have no use for sketches. */
+  private final Map<KvFormat, KeyCalibration> calibrationsWithoutSketches =
+      new EnumMap<>(KvFormat.class);
 
   /** When a policy decides while the prompt is read. */
   public enum Decision {
@@ -91,8 +97,9 @@ public final class PolicyTrials implements AutoCloseable {
     int layers = spec.layers().size();
     PrefilledContext context =
         new PrefilledContext(layers, spec.kvHeads(), layout, READ_PAGE_TOKENS, tokens.length);
-    try (KvCache cache = cache(new ReadingPolicy(), layout, tokens.length)) {
-      Transformer reader = transformer.withMemory(cache.memory());
+    FreezePolicy policy = new ReadingPolicy();
+    try (KvCache cache = cache(policy, layout, tokens.length)) {
+      Transformer reader = onMemoryOf(cache, policy, format);
       SequenceCache sequence = cache.open("context");
       int body = tokens.length - Math.min(OBSERVED_TOKENS, chunkTokens);
       int from = 0;
@@ -168,7 +175,7 @@ public final class PolicyTrials implements AutoCloseable {
               spec.contextLength());
       BatchLoop loop =
           new BatchLoop(
-              transformer.withMemory(cache.memory()),
+              onMemoryOf(cache, setup.policy(), setup.format()),
               cache,
               setup.policy(),
               options,
@@ -207,14 +214,18 @@ public final class PolicyTrials implements AutoCloseable {
         policy,
         spec.ropes(),
         spec.kvHeads(),
-        calibration(policy));
+        calibration(policy, layout.format()).sketches());
   }
 
-  private SketchCalibration calibration(FreezePolicy policy) {
-    if (calibration.isNone()) {
-      calibration = SketchCalibrator.calibrate(model, device, transformer, policy);
-    }
-    return calibration;
+  private Transformer onMemoryOf(KvCache cache, FreezePolicy policy, KvFormat format) {
+    return transformer.withMemory(cache.memory(), calibration(policy, format).smoothing());
+  }
+
+  private KeyCalibration calibration(FreezePolicy policy, KvFormat format) {
+    Map<KvFormat, KeyCalibration> known =
+        policy.estimates() == PageEstimates.SKETCHES ? calibrations : calibrationsWithoutSketches;
+    return known.computeIfAbsent(
+        format, f -> KeyCalibrator.calibrate(model, device, transformer, policy, f));
   }
 
   /** Closes the device; the model stays the caller's. */

@@ -6,6 +6,7 @@ import dev.kvfreeze.device.Activations;
 import dev.kvfreeze.device.AttentionSegment;
 import dev.kvfreeze.device.BlockInput;
 import dev.kvfreeze.device.Device;
+import dev.kvfreeze.device.KeySmoothing;
 import dev.kvfreeze.device.LogitStatistics;
 import dev.kvfreeze.device.PageMemory;
 import dev.kvfreeze.device.QkvFinish;
@@ -33,6 +34,10 @@ public final class Transformer {
   private final ModelSpec spec;
   private final TransformerWeights weights;
   private final PageMemory memory;
+
+  /** Of the keys in the memory. */
+  private final KeySmoothing smoothing;
+
   private final int maxRows;
 
   /** Whether the pass is a decode step: one row of each sequence. */
@@ -82,6 +87,7 @@ public final class Transformer {
     this.device = device;
     this.spec = model.spec();
     this.memory = memory;
+    this.smoothing = KeySmoothing.NONE;
     this.maxRows = maxRows;
     this.weights = TransformerWeights.load(model, device);
     int queryWidth = spec.heads() * spec.headSize();
@@ -104,10 +110,11 @@ public final class Transformer {
     this.logitOutputs = new Activations[] {logits};
   }
 
-  private Transformer(Transformer other, PageMemory memory) {
+  private Transformer(Transformer other, PageMemory memory, KeySmoothing smoothing) {
     this.device = other.device;
     this.spec = other.spec;
     this.memory = memory;
+    this.smoothing = smoothing;
     this.maxRows = other.maxRows;
     this.weights = other.weights;
     this.positions = other.positions;
@@ -133,7 +140,12 @@ public final class Transformer {
    * only one of the two may be in use at a time.
    */
   public Transformer withMemory(PageMemory other) {
-    return new Transformer(this, other);
+    return withMemory(other, KeySmoothing.NONE);
+  }
+
+  /** The same, whose keys in that cache are smoothed. */
+  public Transformer withMemory(PageMemory other, KeySmoothing smoothed) {
+    return new Transformer(this, other, smoothed);
   }
 
   /** Bytes of the weights on the device. */
@@ -242,7 +254,7 @@ public final class Transformer {
     }
     List<AttentionSegment> segments = segments(layer, slices);
     QkvRows qkv = new QkvRows(query, key, value, rows, positions);
-    QkvFinish finish = finish(layerSpec, w);
+    QkvFinish finish = finish(layer, layerSpec, w);
     if (observer == null) {
       device.finishQkv(qkv, finish, shape, memory, segments);
     } else {
@@ -265,7 +277,7 @@ public final class Transformer {
     product(attention, rows, new Weight[] {w.attentionOutput()}, blockOutputs);
   }
 
-  private QkvFinish finish(ModelSpec.LayerSpec layer, TransformerWeights.Layer w) {
+  private QkvFinish finish(int index, ModelSpec.LayerSpec layer, TransformerWeights.Layer w) {
     return new QkvFinish(
         w.queryBias(),
         w.keyBias(),
@@ -273,6 +285,8 @@ public final class Transformer {
         w.queryNorm(),
         w.keyNorm(),
         spec.normEpsilon(),
+        smoothing.isNone() ? null : smoothing.queryFactors()[index],
+        smoothing.isNone() ? null : smoothing.keyFactors()[index],
         layer.rope());
   }
 

@@ -46,6 +46,17 @@ final class ForwardHarness implements AutoCloseable {
   /** On a device, which it closes. */
   ForwardHarness(
       LanguageModel model, Device device, KvFormat format, int pageTokens, FreezePolicy policy) {
+    this(model, device, format, format, pageTokens, policy);
+  }
+
+  /** Whose keys are smoothed as for pages of another format. */
+  ForwardHarness(
+      LanguageModel model,
+      Device device,
+      KvFormat format,
+      KvFormat smoothedAs,
+      int pageTokens,
+      FreezePolicy policy) {
     ModelSpec spec = model.spec();
     PageLayout layout = new PageLayout(spec.headSize(), pageTokens, format);
     this.device = device;
@@ -57,7 +68,9 @@ final class ForwardHarness implements AutoCloseable {
             .<ColdStore>map(places -> new DeviceColdStore(places, layout.pageBytes()))
             .orElseGet(() -> new HostColdStore(layout.wordsPerPage(), 1L << 30));
     cache = new KvCache(memory, cold, policy, spec.ropes(), spec.kvHeads());
-    transformer = working.withMemory(memory);
+    KeyCalibration calibration =
+        KeyCalibrator.calibrate(model, device, working, policy, smoothedAs);
+    transformer = working.withMemory(memory, calibration.smoothing());
   }
 
   SequenceCache open() {

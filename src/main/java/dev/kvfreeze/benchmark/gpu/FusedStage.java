@@ -121,6 +121,8 @@ final class FusedStage implements Stage {
             norms ? vector(device, random, headSize) : null,
             norms ? vector(device, random, headSize) : null,
             1e-5f,
+            null,
+            null,
             rope(layer.pairs(), layer.pairing()));
     Weight postNorm = norms ? vector(device, random, HIDDEN) : null;
     Weight output = device.weight(random.matrix(TensorType.F32, HIDDEN, queryWidth));

@@ -158,6 +158,11 @@ public final class CpuDevice implements Device {
   }
 
   @Override
+  public void scaleColumns(Activations x, int rows, float[] factors) {
+    elementwise.scaleColumns(CpuActivations.of(x), rows, factors);
+  }
+
+  @Override
   public void matmul(Activations x, int rows, Weight[] weights, Activations[] outs) {
     watch.prefillProduct();
     products.begin(CpuActivations.of(x), 0, rows, 0);

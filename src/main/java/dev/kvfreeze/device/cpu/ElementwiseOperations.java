@@ -144,6 +144,23 @@ final class ElementwiseOperations {
         });
   }
 
+  /** See {@link dev.kvfreeze.device.Device#scaleColumns}. */
+  void scaleColumns(CpuActivations x, int rows, float[] factors) {
+    int columns = x.columns();
+    checkLength("the factors", factors.length, columns);
+    float[] values = x.values();
+    overRows(
+        rows,
+        columns,
+        (worker, from, to) -> {
+          for (int r = from; r < to; r++) {
+            for (int c = 0; c < columns; c++) {
+              values[r * columns + c] *= factors[c];
+            }
+          }
+        });
+  }
+
   /** See {@link dev.kvfreeze.device.Device#add}. */
   void add(CpuActivations x, CpuActivations y, int rows) {
     int columns = x.columns();

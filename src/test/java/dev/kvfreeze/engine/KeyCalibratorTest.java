@@ -4,9 +4,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.withinPercentage;
 
 import dev.kvfreeze.device.Device;
+import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.SketchCalibration;
 import dev.kvfreeze.device.SketchChannels;
 import dev.kvfreeze.device.cpu.CpuDevice;
+import dev.kvfreeze.device.cpu.Precision;
 import dev.kvfreeze.device.cuda.CudaDevice;
 import dev.kvfreeze.device.cuda.HostDriver;
 import dev.kvfreeze.device.cuda.HostDriver.HostCode;
@@ -19,7 +21,7 @@ import dev.kvfreeze.model.Rope;
 import java.util.Arrays;
 import org.junit.jupiter.api.Test;
 
-class SketchCalibratorTest {
+class KeyCalibratorTest {
   private static final FreezePolicy ADAPTIVE =
       FreezePolicies.create("adaptive", PolicyOptions.defaults());
 
@@ -111,6 +113,42 @@ class SketchCalibratorTest {
     }
   }
 
+  /** Powers of two change no bit of a score, whatever the model's rotary embedding pairs. */
+  @Test
+  void smoothedKeysOfFloat32GiveTheSameLogits() {
+    FreezePolicy full = FreezePolicies.create("full", PolicyOptions.defaults());
+    try (LanguageModel smolLm2 = RealModels.smolLm2();
+        LanguageModel gemma3 = RealModels.gemma3()) {
+      for (LanguageModel model : new LanguageModel[] {smolLm2, gemma3}) {
+        int[] tokens = RealModels.textTokens(model, 0, 100);
+        float[][] logits = new float[2][];
+        for (int i = 0; i < 2; i++) {
+          KvFormat smoothedAs = i == 0 ? KvFormat.F32 : KvFormat.INT8;
+          Device device = CpuDevice.open(2, Precision.FLOAT32);
+          try (ForwardHarness harness =
+              new ForwardHarness(model, device, KvFormat.F32, smoothedAs, 16, full)) {
+            logits[i] = harness.lastLogits(tokens);
+          }
+        }
+        assertThat(logits[1]).containsExactly(logits[0]);
+      }
+    }
+  }
+
+  @Test
+  void onlyKeysOf8BitsAreSmoothed() {
+    FreezePolicy full = FreezePolicies.create("full", PolicyOptions.defaults());
+    try (LanguageModel model = RealModels.smolLm2();
+        Device device = CpuDevice.open(2)) {
+      Transformer transformer = new Transformer(model, device, null, 64, 1);
+      for (KvFormat format : KvFormat.values()) {
+        KeyCalibration found = KeyCalibrator.calibrate(model, device, transformer, full, format);
+        assertThat(found.smoothing().isNone()).isEqualTo(format != KvFormat.INT8);
+        assertThat(found.sketches().isNone()).isTrue();
+      }
+    }
+  }
+
   private static SketchCalibration calibrate(LanguageModel model, int chunk, FreezePolicy policy) {
     return calibrate(model, CpuDevice.open(2), chunk, policy);
   }
@@ -120,7 +158,7 @@ class SketchCalibratorTest {
       LanguageModel model, Device device, int chunk, FreezePolicy policy) {
     try (device) {
       Transformer transformer = new Transformer(model, device, null, chunk, 1);
-      return SketchCalibrator.calibrate(model, device, transformer, policy);
+      return KeyCalibrator.calibrate(model, device, transformer, policy, KvFormat.BF16).sketches();
     }
   }
 

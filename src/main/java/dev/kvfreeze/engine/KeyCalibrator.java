@@ -5,6 +5,7 @@ import dev.kvfreeze.cache.KvCache;
 import dev.kvfreeze.cache.SequenceCache;
 import dev.kvfreeze.device.Activations;
 import dev.kvfreeze.device.Device;
+import dev.kvfreeze.device.KeySmoothing;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.device.PageMemory;
@@ -27,11 +28,12 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * Finds what a model's keys and queries are like, by reading a short text of its own. The variances
- * are those of pairs before the rotary embedding, which turns a pair but does not stretch it.
+ * Finds what a model's keys and queries are like, by reading a short text of its own: for sketches
+ * of keys, and for keys of 8 bits. The variances are those of pairs before the rotary embedding,
+ * which turns a pair but does not stretch it.
  */
-public final class SketchCalibrator implements QkvObserver {
-  private static final String TEXT = "sketch-calibration.txt";
+public final class KeyCalibrator implements QkvObserver {
+  private static final String TEXT = "key-calibration.txt";
   private static final int MOST_TOKENS = 256;
 
   /** First tokens, whose keys and queries are like no others (attention sinks). */
@@ -44,32 +46,52 @@ public final class SketchCalibrator implements QkvObserver {
   private final double[][] keySums;
   private final double[][] keySquares;
   private final double[][] querySquares;
+
+  /** Largest length of a pair, for both of its dimensions. */
+  private final float[][] largest;
+
   private int tokens;
 
-  private SketchCalibrator(Device device, ModelSpec spec) {
+  private KeyCalibrator(Device device, ModelSpec spec) {
     this.device = device;
     this.spec = spec;
     int heads = spec.layers().size() * spec.kvHeads();
     keySums = new double[heads][spec.headSize()];
     keySquares = new double[heads][spec.headSize()];
     querySquares = new double[heads][spec.headSize()];
+    largest = new float[heads][spec.headSize()];
   }
 
   /**
-   * Reads the text, some 200 tokens, where a policy's sketches and the device ask for it.
+   * Reads the text, some 200 tokens, where a policy's sketches on this device or the format of the
+   * pages ask for it.
    *
    * @param transformer whose own page memory is not used
+   * @param format of the pages that the policy will work on
    */
-  public static SketchCalibration calibrate(
-      LanguageModel model, Device device, Transformer transformer, FreezePolicy policy) {
-    if (policy.estimates() != PageEstimates.SKETCHES || !device.knowsSketchChannels()) {
-      return SketchCalibration.NONE;
+  public static KeyCalibration calibrate(
+      LanguageModel model,
+      Device device,
+      Transformer transformer,
+      FreezePolicy policy,
+      KvFormat format) {
+    boolean sketches = policy.estimates() == PageEstimates.SKETCHES && device.knowsSketchChannels();
+    boolean smooths = format == KvFormat.INT8;
+    if (!sketches && !smooths) {
+      return KeyCalibration.NONE;
     }
+    KeyCalibrator found = read(model, device, transformer);
+    KeySmoothing smoothing = smooths ? found.smoothing() : KeySmoothing.NONE;
+    return new KeyCalibration(
+        sketches ? smoothing.smoothed(found.sketches()) : SketchCalibration.NONE, smoothing);
+  }
+
+  private static KeyCalibrator read(LanguageModel model, Device device, Transformer transformer) {
     ModelSpec spec = model.spec();
     int[] text = model.tokenizer().encode(text(), SpecialTokens.AS_TEXT);
     int[] read =
         Arrays.copyOf(text, Math.min(text.length, Math.min(MOST_TOKENS, spec.contextLength())));
-    SketchCalibrator calibrator = new SketchCalibrator(device, spec);
+    KeyCalibrator calibrator = new KeyCalibrator(device, spec);
     PageLayout layout = new PageLayout(spec.headSize(), PAGE_TOKENS, KvFormat.BF16);
     long pages = (long) (MOST_TOKENS / PAGE_TOKENS + 1) * calibrator.keySums.length;
     PageMemory memory = device.pageMemory(layout, pages * layout.pageBytes());
@@ -81,7 +103,7 @@ public final class SketchCalibrator implements QkvObserver {
                 full,
                 spec.ropes(),
                 spec.kvHeads());
-        SequenceCache sequence = cache.open("sketch calibration")) {
+        SequenceCache sequence = cache.open("calibration of keys")) {
       Transformer reader = transformer.withMemory(memory);
       for (int from = 0; from < read.length; from += reader.maxRows()) {
         int count = Math.min(reader.maxRows(), read.length - from);
@@ -92,11 +114,11 @@ public final class SketchCalibrator implements QkvObserver {
         sequence.endStep(StepKind.PREFILL);
       }
     }
-    return calibrator.found();
+    return calibrator;
   }
 
   private static String text() {
-    try (InputStream in = SketchCalibrator.class.getResourceAsStream(TEXT)) {
+    try (InputStream in = KeyCalibrator.class.getResourceAsStream(TEXT)) {
       if (in == null) {
         throw new IllegalStateException("the program is incomplete: " + TEXT + " is missing");
       }
@@ -134,6 +156,7 @@ public final class SketchCalibrator implements QkvObserver {
     for (int head = 0; head < spec.kvHeads(); head++) {
       int from = head * size;
       float[] key = Arrays.copyOfRange(keys, from, from + size);
+      noteLargest(largest[layer * spec.kvHeads() + head], key, rope);
       if (rope != null) {
         rope.turn(key.clone(), -position, key, size);
       }
@@ -143,6 +166,23 @@ public final class SketchCalibrator implements QkvObserver {
         sums[d] += key[d];
         squares[d] += (double) key[d] * key[d];
       }
+    }
+  }
+
+  private static void noteLargest(float[] largest, float[] key, Rope rope) {
+    float[] lengths = new float[key.length];
+    for (int d = 0; d < key.length; d++) {
+      lengths[d] = Math.abs(key[d]);
+    }
+    if (rope != null) {
+      for (int pair = 0; pair < rope.pairs(); pair++) {
+        int one = rope.first(pair);
+        int other = rope.second(pair);
+        lengths[one] = lengths[other] = (float) Math.hypot(key[one], key[other]);
+      }
+    }
+    for (int d = 0; d < key.length; d++) {
+      largest[d] = Math.max(largest[d], lengths[d]);
     }
   }
 
@@ -158,7 +198,11 @@ public final class SketchCalibrator implements QkvObserver {
     }
   }
 
-  private SketchCalibration found() {
+  private KeySmoothing smoothing() {
+    return KeySmoothing.of(largest, spec.kvHeads(), spec.heads() / spec.kvHeads());
+  }
+
+  private SketchCalibration sketches() {
     int heads = keySums.length;
     float[][] variances = new float[heads][];
     float[][] energies = new float[heads][];
