@@ -5,12 +5,103 @@
 #include "decode_values.h"
 #include "java_arrays.h"
 
+// Of a query's numbers by word: what they are divided by, and the largest of a group of words.
+typedef struct {
+  float inverses[LANES];
+  float units[GROUPS];
+} ByteUnits;
+
+static ByteUnits byte_units(const Call *c, const float *query) {
+  const int words = c->headSize / QUARTERS, each = words / GROUPS;
+  float largest[MOST_NUMBER_WORDS];
+  for (int j = 0; j < words; j += LANES) {
+    // As whole numbers, so that NaN is the largest.
+    __m512i sizes = _mm512_setzero_si512();
+    for (int part = 0; part < QUARTERS; part++) {
+      const __m512 number = _mm512_mul_ps(_mm512_loadu_ps(query + part * words + j), _mm512_set1_ps(c->scale));
+      sizes = _mm512_max_epi32(sizes, _mm512_castps_si512(_mm512_abs_ps(number)));
+    }
+    _mm512_storeu_ps(largest + j, _mm512_castsi512_ps(sizes));
+  }
+  ByteUnits units = {{0}, {0}};
+  for (int group = 0; group < GROUPS; group++) {
+    float most = largest[group * each];
+    for (int j = 1; j < each; j++) {
+      const float other = largest[group * each + j];
+      most = other > most || other != other ? other : most;
+    }
+    const float steps = 127 << PLANE_BITS;
+    if (most < INFINITY && most >= 0x1p-100f) {
+      units.units[group] = most / steps;
+      units.inverses[group] = c->scale * (steps / most);
+    } else if (!(most < 0x1p-100f)) {
+      // Not a number, or infinite: so are the scores.
+      units.units[group] = NAN;
+    }
+  }
+  return units;
+}
+
+// One of count queries by the scale, as whole numbers in two planes of bytes.
+static void scale_query(const Call *c, const float *query, int count, int32_t *bytes, int32_t *begins, float *units) {
+  const int words = c->headSize / QUARTERS, each = words / GROUPS;
+  const ByteUnits found = byte_units(c, query);
+  for (int group = 0; group < GROUPS; group++) {
+    units[group * count] = found.units[group];
+    begins[group * count * PLANES] = begins[group * count * PLANES + 1] = 0;
+  }
+  const __m512 inverses = _mm512_loadu_ps(found.inverses);
+  const __m512i byte = _mm512_set1_epi32(0xff);
+  for (int j = 0; j < words; j += LANES) {
+    const __m512 inverse = _mm512_permutexvar_ps(groups_from(j, words), inverses);
+    __m512i high = _mm512_setzero_si512(), low = high, highSum = high, lowSum = high;
+    for (int part = 0; part < QUARTERS; part++) {
+      const __m512i whole = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(query + part * words + j), inverse));
+      // The low one is from -64 to 63.
+      const __m512i upper = _mm512_srai_epi32(_mm512_add_epi32(whole, _mm512_set1_epi32(64)), PLANE_BITS);
+      const __m512i lower = _mm512_sub_epi32(whole, _mm512_slli_epi32(upper, PLANE_BITS));
+      const __m512i place = _mm512_set1_epi32(8 * part);
+      high = _mm512_or_si512(high, _mm512_sllv_epi32(_mm512_and_si512(upper, byte), place));
+      low = _mm512_or_si512(low, _mm512_sllv_epi32(_mm512_and_si512(lower, byte), place));
+      highSum = _mm512_add_epi32(highSum, upper);
+      lowSum = _mm512_add_epi32(lowSum, lower);
+    }
+    int32_t numbers[PLANES][LANES], sums[PLANES][LANES];
+    _mm512_storeu_si512(numbers[0], high);
+    _mm512_storeu_si512(numbers[1], low);
+    _mm512_storeu_si512(sums[0], highSum);
+    _mm512_storeu_si512(sums[1], lowSum);
+    for (int k = 0; k < LANES; k++) {
+      for (int plane = 0; plane < PLANES; plane++) {
+        bytes[(j + k) * count * PLANES + plane] = numbers[plane][k];
+        begins[(j + k) / each * count * PLANES + plane] += KEY_OFFSET * sums[plane][k];
+      }
+    }
+  }
+}
+
+// The queries of a head by the scale, as byte_products reads them.
+static void scale_bytes(const Call *c, const float *queries) {
+  for (int first = 0; first < c->group; first += MOST_QUERIES) {
+    const int count = c->group - first < MOST_QUERIES ? c->group - first : MOST_QUERIES;
+    const ByteQueries q = byte_queries(c, c->scaled + (size_t)first * c->headSize, count);
+    for (int g = 0; g < count; g++) {
+      scale_query(c, queries + (size_t)(first + g) * c->headSize, count, (int32_t *)q.bytes + g * PLANES,
+                  (int32_t *)q.begins + g * PLANES, (float *)q.units + g);
+    }
+  }
+}
+
 // The queries of a head by the scale, in the order in which the keys' kernel reads them.
 static void scale_queries(const Call *c, const float *queries) {
   if (c->pageTokens == 1) {
     for (int i = 0; i < c->group * c->headSize; i++) {
       c->scaled[i] = queries[i] * c->scale;
     }
+    return;
+  }
+  if (c->format == FORMAT_INT8) {
+    scale_bytes(c, queries);
     return;
   }
   const int half = c->headSize / 2;

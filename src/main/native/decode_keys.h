@@ -13,6 +13,9 @@ enum { HALF_SUMS = 2 };
 enum { HALF_SUMS = 1 };
 #endif
 
+// Queries times keys of 8 bits are numbers of 16 bits in two planes of 8, high times 128 plus low.
+enum { PLANES = 2, PLANE_BITS = 7 };
+
 // Blocks of up to 16 neighbouring tokens that share the broadcasts of the queries.
 typedef struct {
   const int32_t *keys[2];
@@ -65,54 +68,89 @@ INLINE void key_products(const Call *c, const KeyBlocks *b, const float *queries
   }
 }
 
-// The same with keys of 8 bits: a quarter of the dimensions after the other, each with its scale.
-INLINE void byte_products(const Call *c, const KeyBlocks *b, const float *queries, const int aheadStep, const int blocks,
+// Queries as keys of 8 bits are multiplied by them, of up to MOST_QUERIES: see scale_bytes.
+typedef struct {
+  // [word][query][plane] of four bytes.
+  const int32_t *bytes;
+  // [group][query][plane], what sums begin with.
+  const int32_t *begins;
+  // [group][query]
+  const float *units;
+} ByteQueries;
+
+INLINE ByteQueries byte_queries(const Call *c, const float *scaled, int count) {
+  const int32_t *bytes = (const int32_t *)scaled;
+  const int32_t *begins = bytes + (size_t)(c->headSize / QUARTERS) * count * PLANES;
+  return (ByteQueries){bytes, begins, (const float *)(begins + GROUPS * count * PLANES)};
+}
+
+#ifdef __AVX512F__
+enum { KEY_OFFSET = -128 };
+
+// Keys as unsigned numbers, 128 more than they are: sums begin with 128 times the queries less.
+INLINE __m512i key_bytes(__m512i words) { return _mm512_xor_si512(words, _mm512_set1_epi32((int)0x80808080)); }
+
+INLINE __m512i add_bytes(__m512i sum, __m512i keys, int32_t query) {
+  return _mm512_dpbusd_epi32(sum, keys, _mm512_set1_epi32(query));
+}
+#else
+enum { KEY_OFFSET = 0 };
+
+INLINE __m512i key_bytes(__m512i words) { return words; }
+
+INLINE __m512i add_bytes(__m512i sum, __m512i keys, int32_t query) {
+  const __m256i numbers = _mm256_set1_epi32(query);
+  const __m256i sizes = _mm256_abs_epi8(numbers);
+  return _mm512_dpbusd_epi32(sum, (__m512i){sizes, sizes},
+                             (__m512i){_mm256_sign_epi8(keys.low, numbers), _mm256_sign_epi8(keys.high, numbers)});
+}
+#endif
+
+// The same with keys of 8 bits: whole numbers, and a scale for each group of words.
+INLINE void byte_products(const Call *c, const KeyBlocks *b, const float *scaled, const int aheadStep, const int blocks,
                           const int count) {
+  const ByteQueries q = byte_queries(c, scaled, count);
+  const int words = c->headSize / QUARTERS, each = words / GROUPS;
   __m512 all[8];
-  const int quarter = c->headSize / QUARTERS;
-  size_t ahead = 0;
+  size_t column = 0, ahead = 0;
 #pragma clang loop unroll(full)
   for (int i = 0; i < blocks * count; i++) {
     all[i] = _mm512_setzero_ps();
   }
-#pragma clang loop unroll(full)
-  for (int part = 0; part < QUARTERS; part++) {
-    __m512 sums[8];
+  for (int group = 0; group < GROUPS; group++) {
+    __m512i high[8], low[8];
 #pragma clang loop unroll(full)
     for (int i = 0; i < blocks * count; i++) {
-      sums[i] = _mm512_setzero_ps();
+      const int32_t *begins = q.begins + (group * count + i % count) * PLANES;
+      high[i] = _mm512_set1_epi32(begins[0]);
+      low[i] = _mm512_set1_epi32(begins[1]);
     }
-    // Of the queries' words of two halves: the quarter's first, and the half that it is of.
-    const float *q = queries + (size_t)(part % 2) * quarter * 2 * count + part / 2;
-    size_t column = 0;
-    for (int j = 0; j < quarter; j++) {
-      __m512 x[2];
+    const int32_t *query = q.bytes + (size_t)group * each * count * PLANES;
+    for (int j = 0; j < each; j++) {
 #pragma clang loop unroll(full)
       for (int p = 0; p < blocks; p++) {
-        x[p] = quarter_of(_mm512_loadu_si512(b->keys[p] + column), part);
-        if (part == 0) {
-          _mm_prefetch(b->ahead[p] + ahead, _MM_HINT_T1);
+        const __m512i keys = key_bytes(_mm512_loadu_si512(b->keys[p] + column));
+        _mm_prefetch(b->ahead[p] + ahead, _MM_HINT_T1);
+#pragma clang loop unroll(full)
+        for (int g = 0; g < count; g++) {
+          high[p * count + g] = add_bytes(high[p * count + g], keys, query[PLANES * g]);
+          low[p * count + g] = add_bytes(low[p * count + g], keys, query[PLANES * g + 1]);
         }
       }
-#pragma clang loop unroll(full)
-      for (int g = 0; g < count; g++) {
-        const __m512 query = _mm512_set1_ps(q[2 * g]);
-#pragma clang loop unroll(full)
-        for (int p = 0; p < blocks; p++) {
-          sums[p * count + g] = _mm512_fmadd_ps(query, x[p], sums[p * count + g]);
-        }
-      }
-      q += 2 * count;
+      query += PLANES * count;
       column += c->pageTokens;
       ahead += aheadStep;
     }
 #pragma clang loop unroll(full)
     for (int p = 0; p < blocks; p++) {
-      const int32_t *scales = b->keys[p] + (size_t)(quarter + part / 2) * c->pageTokens;
-      const __m512 scale = scale_of(_mm512_loadu_si512(scales), part);
+      const int32_t *scales = b->keys[p] + (size_t)(words + group / 2) * c->pageTokens;
+      const __m512 scale = scale_of(_mm512_loadu_si512(scales), group);
 #pragma clang loop unroll(full)
       for (int g = 0; g < count; g++) {
-        all[p * count + g] = _mm512_fmadd_ps(scale, sums[p * count + g], all[p * count + g]);
+        const int i = p * count + g;
+        const __m512i dots = _mm512_add_epi32(_mm512_slli_epi32(high[i], PLANE_BITS), low[i]);
+        const __m512 unit = _mm512_mul_ps(scale, _mm512_set1_ps(q.units[group * count + g]));
+        all[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), unit, all[i]);
       }
     }
   }
@@ -127,10 +165,16 @@ INLINE void byte_products(const Call *c, const KeyBlocks *b, const float *querie
 
 INLINE void some_products(const Call *c, const KeyBlocks *b, const float *queries, const int aheadStep, const int blocks,
                           const int count) {
-  if (c->format == FORMAT_INT8) {
+  if (c->format != FORMAT_INT8) {
+    key_products(c, b, queries, aheadStep, blocks, count);
+  } else if (HALF_SUMS == 2) {
     byte_products(c, b, queries, aheadStep, blocks, count);
   } else {
-    key_products(c, b, queries, aheadStep, blocks, count);
+    // Fewer registers.
+    for (int p = 0; p < blocks; p++) {
+      const KeyBlocks one = {{b->keys[p]}, {b->scores[p]}, {b->ahead[p]}};
+      byte_products(c, &one, queries, aheadStep, 1, count);
+    }
   }
 }
 
@@ -209,20 +253,20 @@ INLINE void score_single(const Call *c, const int32_t *key, int query, float *sc
 
 // The same with a key of 8 bits.
 INLINE void score_single_bytes(const Call *c, const int32_t *key, int query, float *scores, const int count) {
-  const int quarter = c->headSize / QUARTERS;
+  const int words = c->headSize / QUARTERS;
   __m512 sum[MOST_QUERIES];
 #pragma clang loop unroll(full)
   for (int g = 0; g < count; g++) {
     sum[g] = _mm512_setzero_ps();
   }
+  for (int j = 0; j < words; j += LANES) {
+    const __m512 scale = scales_of_words(key + words, groups_from(j, words));
 #pragma clang loop unroll(full)
-  for (int part = 0; part < QUARTERS; part++) {
-    const __m512 scale = scale_of(_mm512_set1_epi32(key[quarter + part / 2]), part);
-    for (int j = 0; j < quarter; j += LANES) {
+    for (int part = 0; part < QUARTERS; part++) {
       const __m512 x = _mm512_mul_ps(scale, quarter_of(_mm512_loadu_si512(key + j), part));
 #pragma clang loop unroll(full)
       for (int g = 0; g < count; g++) {
-        const float *q = c->scaled + (size_t)(query + g) * c->headSize + part * quarter + j;
+        const float *q = c->scaled + (size_t)(query + g) * c->headSize + part * words + j;
         sum[g] = _mm512_fmadd_ps(_mm512_loadu_ps(q), x, sum[g]);
       }
     }

@@ -88,14 +88,22 @@ INLINE void value_columns(const Call *c, ValueBlock *v, Ahead *a, const int regi
   }
 }
 
-// A quarter of the dimensions of 8-bit values, 16 at a time, times the weights of some queries.
-INLINE void byte_sums(const Call *c, const ValueBlock *v, Ahead *a, const int part, const int count) {
-  const int quarter = c->headSize / QUARTERS;
+// Quarters of 8-bit values that are summed in one pass, where registers allow.
+#ifdef __AVX512F__
+enum { QUARTERS_TOGETHER = 4 };
+#else
+enum { QUARTERS_TOGETHER = 1 };
+#endif
+
+// Sixteen words of 8-bit values times the weights of some queries, quarters from the first on.
+INLINE void byte_sums(const Call *c, const ValueBlock *v, Ahead *a, const int first, const int count) {
+  const int words = c->headSize / QUARTERS;
   const size_t rowBytes = (size_t)c->words * 4;
-  __m512 sums[MOST_QUERIES];
+  const __m512i groups = groups_from(v->column, words);
+  __m512 sums[MOST_QUERIES * QUARTERS_TOGETHER];
 #pragma clang loop unroll(full)
-  for (int g = 0; g < count; g++) {
-    sums[g] = _mm512_setzero_ps();
+  for (int i = 0; i < count * QUARTERS_TOGETHER; i++) {
+    sums[i] = _mm512_setzero_ps();
   }
   const float *weights = c->scores + (size_t)v->query * c->stride;
   for (int p = 0; p < v->pages; p++) {
@@ -106,11 +114,21 @@ INLINE void byte_sums(const Call *c, const ValueBlock *v, Ahead *a, const int pa
       for (size_t i = 0; ahead && i < rowBytes; i += LINE_BYTES) {
         _mm_prefetch(ahead + t * rowBytes + i, _MM_HINT_T1);
       }
-      const __m512 scale = scale_of(_mm512_set1_epi32(row[quarter + part / 2]), part);
-      const __m512 x = _mm512_mul_ps(scale, quarter_of(_mm512_loadu_si512(row + v->column), part));
+      const __m512i bytes = _mm512_loadu_si512(row + v->column);
+      const __m512 scale = scales_of_words(row + words, groups);
+      __m512 x[QUARTERS_TOGETHER];
+#pragma clang loop unroll(full)
+      for (int part = 0; part < QUARTERS_TOGETHER; part++) {
+        x[part] = high_quarter(bytes, first + part);
+      }
 #pragma clang loop unroll(full)
       for (int g = 0; g < count; g++) {
-        sums[g] = _mm512_fmadd_ps(_mm512_set1_ps(weights[(size_t)g * c->stride]), x, sums[g]);
+        const __m512 weight = _mm512_mul_ps(scale, _mm512_set1_ps(weights[(size_t)g * c->stride]));
+#pragma clang loop unroll(full)
+        for (int part = 0; part < QUARTERS_TOGETHER; part++) {
+          const int i = g * QUARTERS_TOGETHER + part;
+          sums[i] = _mm512_fmadd_ps(weight, x[part], sums[i]);
+        }
       }
       weights++;
       row += c->words;
@@ -118,15 +136,20 @@ INLINE void byte_sums(const Call *c, const ValueBlock *v, Ahead *a, const int pa
   }
 #pragma clang loop unroll(full)
   for (int g = 0; g < count; g++) {
-    _mm512_storeu_ps(v->sums + (size_t)(v->query + g) * c->headSize + part * quarter + v->column, sums[g]);
+    float *to = v->sums + (size_t)(v->query + g) * c->headSize + v->column;
+#pragma clang loop unroll(full)
+    for (int part = 0; part < QUARTERS_TOGETHER; part++) {
+      const __m512 sum = _mm512_mul_ps(_mm512_set1_ps(HIGH_BYTE_UNIT), sums[g * QUARTERS_TOGETHER + part]);
+      _mm512_storeu_ps(to + (first + part) * words, sum);
+    }
   }
 }
 
 INLINE void byte_quarters(const Call *c, const ValueBlock *v, Ahead *a, const int count) {
-  byte_sums(c, v, a, 0, count);
-  byte_sums(c, v, NULL, 1, count);
-  byte_sums(c, v, NULL, 2, count);
-  byte_sums(c, v, NULL, 3, count);
+#pragma clang loop unroll(full)
+  for (int first = 0; first < QUARTERS; first += QUARTERS_TOGETHER) {
+    byte_sums(c, v, first ? NULL : a, first, count);
+  }
 }
 
 static void sum_bytes(const Call *c, ValueBlock *v, Ahead *a) {

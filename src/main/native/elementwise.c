@@ -58,39 +58,57 @@ static __m512i encode(const float *x, int words, int word, __mmask16 lanes, int 
 // Bits of floats.
 enum { INFINITE = 0x7f800000, NOT_A_NUMBER = 0x7fc00000 };
 
-// A token's key or value in 8 bits, each quarter of its dimensions with its scale: as KvWriter.java rounds.
-static void encode_bytes(const float *x, int quarter, int32_t *to) {
-  uint32_t scales[QUARTERS];
-  for (int part = 0; part < QUARTERS; part++) {
-    const float *from = x + part * quarter;
+// What numbers of one scale are multiplied by before they are rounded, and the scale's 16 bits.
+INLINE uint32_t scale_for(int largest_bits, float *inverse) {
+  const __m512 all = _mm512_castsi512_ps(_mm512_set1_epi32(largest_bits > INFINITE ? NOT_A_NUMBER : largest_bits));
+  const __m512i rounded = bfloat_bits(_mm512_div_ps(all, _mm512_set1_ps(127)));
+  const __m512 scale = low_half(rounded);
+  // Below the smallest normal number a quotient would overflow.
+  const int tiny = _mm512_cmp_ps_mask(scale, _mm512_set1_ps(0x1p-126f), _CMP_LT_OQ) != 0;
+  float lanes[16];
+  int32_t bits[16];
+  _mm512_storeu_ps(lanes, tiny ? _mm512_setzero_ps() : _mm512_div_ps(_mm512_set1_ps(1), scale));
+  _mm512_storeu_si512(bits, rounded);
+  *inverse = lanes[0];
+  return (uint32_t)bits[0] & 0xffff;
+}
+
+// A token's key or value in 8 bits, each group of words with its scale: as KvWriter.java rounds.
+static void encode_bytes(const float *x, int words, const int32_t *groups, int32_t *to) {
+  int32_t largest[MOST_NUMBER_WORDS], most[GROUPS] = {0};
+  float inverses[16] = {0};
+  uint32_t scales[GROUPS];
+  for (int j = 0; j < words; j += 16) {
     // NaN is the largest.
-    __m512i largest = _mm512_setzero_si512();
-    for (int j = 0; j < quarter; j += 16) {
-      const __m512 magnitude = _mm512_abs_ps(_mm512_maskz_loadu_ps(first_lanes(quarter - j), from + j));
-      largest = _mm512_max_epi32(largest, _mm512_castps_si512(magnitude));
+    __m512i magnitude = _mm512_setzero_si512();
+    for (int part = 0; part < QUARTERS; part++) {
+      const __m512 some = _mm512_abs_ps(_mm512_maskz_loadu_ps(first_lanes(words - j), x + part * words + j));
+      magnitude = _mm512_max_epi32(magnitude, _mm512_castps_si512(some));
     }
-    const int bits = _mm512_reduce_max_epi32(largest);
-    const __m512 all = _mm512_castsi512_ps(_mm512_set1_epi32(bits > INFINITE ? NOT_A_NUMBER : bits));
-    const __m512i rounded = bfloat_bits(_mm512_div_ps(all, _mm512_set1_ps(127)));
-    const __m512 scale = low_half(rounded);
-    int32_t lanes[16];
-    _mm512_storeu_si512(lanes, rounded);
-    scales[part] = (uint32_t)lanes[0] & 0xffff;
-    // Below the smallest normal number a quotient would overflow.
-    const int tiny = _mm512_cmp_ps_mask(scale, _mm512_set1_ps(0x1p-126f), _CMP_LT_OQ) != 0;
-    const __m512 inverse = tiny ? _mm512_setzero_ps() : _mm512_div_ps(_mm512_set1_ps(1), scale);
-    for (int j = 0; j < quarter; j += 16) {
-      const __mmask16 some = first_lanes(quarter - j);
+    _mm512_mask_storeu_epi32(largest + j, first_lanes(words - j), magnitude);
+  }
+  for (int j = 0; j < words; j++) {
+    most[groups[j]] = largest[j] > most[groups[j]] ? largest[j] : most[groups[j]];
+  }
+  for (int group = 0; group < GROUPS; group++) {
+    scales[group] = scale_for(most[group], inverses + group);
+  }
+  for (int j = 0; j < words; j += 16) {
+    const __mmask16 some = first_lanes(words - j);
+    const __m512i order = _mm512_maskz_loadu_epi32(some, groups + j);
+    const __m512 inverse = _mm512_permutexvar_ps(order, _mm512_loadu_ps(inverses));
+    __m512i all = _mm512_setzero_si512();
+    for (int part = 0; part < QUARTERS; part++) {
       // The instructions give their second operand where one is NaN.
-      const __m512 number = _mm512_mul_ps(_mm512_maskz_loadu_ps(some, from + j), inverse);
+      const __m512 number = _mm512_mul_ps(_mm512_maskz_loadu_ps(some, x + part * words + j), inverse);
       const __m512 held = _mm512_max_ps(_mm512_set1_ps(-127), _mm512_min_ps(_mm512_set1_ps(127), number));
       const __m512i byte = _mm512_and_si512(_mm512_cvtps_epi32(held), _mm512_set1_epi32(0xff));
-      const __m512i before = part ? _mm512_maskz_loadu_epi32(some, to + j) : _mm512_setzero_si512();
-      _mm512_mask_storeu_epi32(to + j, some, _mm512_or_si512(before, _mm512_slli_epi32(byte, 8 * part)));
+      all = _mm512_or_si512(all, _mm512_sllv_epi32(byte, _mm512_set1_epi32(8 * part)));
     }
+    _mm512_mask_storeu_epi32(to + j, some, all);
   }
-  to[quarter] = (int32_t)(scales[0] | scales[1] << 16);
-  to[quarter + 1] = (int32_t)(scales[2] | scales[3] << 16);
+  to[words] = (int32_t)(scales[0] | scales[1] << 16);
+  to[words + 1] = (int32_t)(scales[2] | scales[3] << 16);
 }
 
 enum { MOST_TOKEN_WORDS = 256 };
@@ -100,14 +118,17 @@ static void write_page(const float *keys, int key_stride, const float *values, i
                        int words, int page_tokens, int format, int32_t *key_words, int32_t *value_words) {
   const __m512i apart = _mm512_mullo_epi32(
       _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32(page_tokens));
-  int32_t bytes[MOST_TOKEN_WORDS];
+  int32_t bytes[MOST_TOKEN_WORDS], groups[MOST_NUMBER_WORDS];
+  if (format == FORMAT_INT8) {
+    list_groups(words - SCALE_WORDS, groups);
+  }
   for (int token = 0; token < tokens; token++) {
     const float *key = keys + (int64_t)token * key_stride;
     const float *value = values + (int64_t)token * value_stride;
     int32_t *value_to = value_words + (int64_t)token * words;
     if (format == FORMAT_INT8) {
-      encode_bytes(key, words - SCALE_WORDS, bytes);
-      encode_bytes(value, words - SCALE_WORDS, value_to);
+      encode_bytes(key, words - SCALE_WORDS, groups, bytes);
+      encode_bytes(value, words - SCALE_WORDS, groups, value_to);
     }
     for (int word = 0; word < words; word += 16) {
       const __mmask16 lanes = first_lanes(words - word);

@@ -19,12 +19,10 @@ typedef struct {
   __m512 low, high;
 } Halves;
 
-// The first quarters of both halves of a head, or their second ones; low and high are the words of the halves' scales.
-INLINE Halves halves_of(__m512i bytes, __m512i low, __m512i high, int second) {
-  return second ? (Halves){_mm512_mul_ps(scale_of(low, 1), quarter_of(bytes, 1)),
-                           _mm512_mul_ps(scale_of(high, 1), quarter_of(bytes, 3))}
-                : (Halves){_mm512_mul_ps(scale_of(low, 0), quarter_of(bytes, 0)),
-                           _mm512_mul_ps(scale_of(high, 0), quarter_of(bytes, 2))};
+// The first quarters of both halves of a head, or their second ones.
+INLINE Halves halves_of(__m512i bytes, __m512 scale, int second) {
+  return second ? (Halves){_mm512_mul_ps(scale, quarter_of(bytes, 1)), _mm512_mul_ps(scale, quarter_of(bytes, 3))}
+                : (Halves){_mm512_mul_ps(scale, quarter_of(bytes, 0)), _mm512_mul_ps(scale, quarter_of(bytes, 2))};
 }
 
 // Dimensions j and j + half of keys.
@@ -33,12 +31,10 @@ INLINE Halves keys_at(KeyWords keys, int j, int half, __mmask16 lanes) {
     const __m512i both = _mm512_maskz_loadu_epi32(lanes, keys.words + j * keys.page_tokens);
     return (Halves){low_half(both), high_half(both)};
   }
-  const int quarter = half / 2, second = j >= quarter;
-  const __m512i bytes = _mm512_maskz_loadu_epi32(lanes, keys.words + (j - second * quarter) * keys.page_tokens);
-  const uint32_t *scales = keys.words + (size_t)quarter * keys.page_tokens;
-  const __m512i low = _mm512_maskz_loadu_epi32(lanes, scales);
-  const __m512i high = _mm512_maskz_loadu_epi32(lanes, scales + keys.page_tokens);
-  return halves_of(bytes, low, high, second);
+  const int quarter = half / 2, second = j >= quarter, word = j - second * quarter, group = group_of(word, quarter);
+  const __m512i bytes = _mm512_maskz_loadu_epi32(lanes, keys.words + word * keys.page_tokens);
+  const uint32_t *scales = keys.words + (size_t)(quarter + group / 2) * keys.page_tokens;
+  return halves_of(bytes, scale_of(_mm512_maskz_loadu_epi32(lanes, scales), group), second);
 }
 
 // Sixteen dimensions from j on, and those half a head behind them, of a value; zeros where there is none.
@@ -50,10 +46,9 @@ INLINE Halves values_at(const uint32_t *row, int j, int half, int format) {
     const __m512i both = _mm512_loadu_si512(row + j);
     return (Halves){low_half(both), high_half(both)};
   }
-  const int quarter = half / 2, second = j >= quarter;
-  const __m512i bytes = _mm512_loadu_si512(row + j - second * quarter);
-  const __m512i low = _mm512_set1_epi32((int)row[quarter]), high = _mm512_set1_epi32((int)row[quarter + 1]);
-  return halves_of(bytes, low, high, second);
+  const int quarter = half / 2, second = j >= quarter, word = j - second * quarter;
+  const __m512 scale = scales_of_words((const int32_t *)row + quarter, groups_from(word, quarter));
+  return halves_of(_mm512_loadu_si512(row + word), scale, second);
 }
 
 #endif

@@ -54,11 +54,12 @@ static __m512 key(const Page *page, int dimension, int first, __mmask16 tokens) 
     return _mm512_castsi512_ps(_mm512_maskz_loadu_epi32(tokens, words));
   }
   if (page->format == FORMAT_INT8) {
-    const int quarter = half / 2, part = dimension / quarter;
-    const int32_t *words = page->keys + (int64_t)(dimension % quarter) * page->page_tokens + first;
-    const int32_t *scales = page->keys + (int64_t)(quarter + part / 2) * page->page_tokens + first;
+    const int quarter = half / 2, word = dimension % quarter, group = group_of(word, quarter);
+    const int32_t *words = page->keys + (int64_t)word * page->page_tokens + first;
+    const int32_t *scales = page->keys + (int64_t)(quarter + group / 2) * page->page_tokens + first;
     const __m512i bytes = _mm512_maskz_loadu_epi32(tokens, words);
-    return _mm512_mul_ps(scale_of(_mm512_maskz_loadu_epi32(tokens, scales), part), quarter_of(bytes, part));
+    const __m512 scale = scale_of(_mm512_maskz_loadu_epi32(tokens, scales), group);
+    return _mm512_mul_ps(scale, quarter_of(bytes, dimension / quarter));
   }
   const int word = dimension < half ? dimension : dimension - half;
   const __m512i both = _mm512_maskz_loadu_epi32(tokens, page->keys + (int64_t)word * page->page_tokens + first);

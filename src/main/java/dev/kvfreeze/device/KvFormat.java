@@ -8,8 +8,8 @@ public enum KvFormat {
   F32(4, 0),
   /**
    * Whole numbers of 8 bits: four values a word, and two words of bfloat16 scales a key and a
-   * value, one scale for each quarter of the dimensions. About 0.56 of bf16's bytes with heads of
-   * 64, 0.53 with heads of 128.
+   * value, one scale for each quarter of the words. About 0.56 of bf16's bytes with heads of 64,
+   * 0.53 with heads of 128. Keys are smoothed before, see {@link KeySmoothing}.
    */
   INT8(1, 2);
 

@@ -8,8 +8,8 @@ package dev.kvfreeze.device;
  * horizontal sum; then the values, {@code values[pageTokens][w]}. A word holds dimensions that lie
  * equally far apart, the first one lowest: in bf16 the word {@code j} dimension {@code j} and
  * {@code j + headSize / 2}, in int8 {@code j} and those a quarter, a half and three quarters of the
- * head behind it. In int8 two words of scales follow, of the first two quarters and of the last
- * two.
+ * head behind it. In int8 the words are in four groups that follow each other, whose numbers share
+ * a scale, and two words of scales follow them: of the first two groups and of the last two.
  */
 public record PageLayout(int headSize, int pageTokens, KvFormat format) {
   public PageLayout {
@@ -66,13 +66,21 @@ public record PageLayout(int headSize, int pageTokens, KvFormat format) {
   private float number(int[] words, int at, int stride, int dimension) {
     int each = valueWords();
     int part = dimension / each;
-    int word = words[at + dimension % each * stride];
+    int index = dimension % each;
+    int word = words[at + index * stride];
     return switch (format) {
       case F32 -> Float.intBitsToFloat(word);
       case BF16 -> half(word, part);
-      case INT8 ->
-          (byte) (word >> 8 * part) * half(words[at + (each + part / 2) * stride], part % 2);
+      case INT8 -> {
+        int group = scaleGroup(index);
+        yield (byte) (word >> 8 * part) * half(words[at + (each + group / 2) * stride], group % 2);
+      }
     };
+  }
+
+  /** Which of the four scales of 8-bit numbers those of a word have. */
+  public int scaleGroup(int word) {
+    return 4 * word / valueWords();
   }
 
   /** A bfloat16 number, the low or the high half of a word. */

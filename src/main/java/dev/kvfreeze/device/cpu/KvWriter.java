@@ -154,7 +154,7 @@ final class KvWriter {
       return;
     }
     if (layout.format() == KvFormat.INT8) {
-      encodeBytes(x, at, words, slab, offset, stride);
+      encodeBytes(x, at, layout, slab, offset, stride);
       return;
     }
     for (int j = 0; j < words; j++) {
@@ -163,28 +163,52 @@ final class KvWriter {
     }
   }
 
-  /** Quarters of {@code words} dimensions, each with its scale; see {@link PageLayout}. */
+  /** Groups of words, each with its scale; see {@link PageLayout}. */
   private static void encodeBytes(
-      float[] x, int at, int words, int[] slab, int offset, int stride) {
+      float[] x, int at, PageLayout layout, int[] slab, int offset, int stride) {
+    int words = layout.valueWords();
     for (int j = 0; j < words + KvFormat.INT8.scaleWords(); j++) {
       slab[offset + j * stride] = 0;
     }
-    for (int quarter = 0; quarter < 4; quarter++) {
-      int from = at + quarter * words;
-      float largest = 0;
-      for (int j = 0; j < words; j++) {
-        largest = Math.max(largest, Math.abs(x[from + j]));
+    int from = 0;
+    while (from < words) {
+      int group = layout.scaleGroup(from);
+      int to = from + 1;
+      while (to < words && layout.scaleGroup(to) == group) {
+        to++;
       }
-      float step = Float.isNaN(largest) ? Float.NaN : largest / Byte.MAX_VALUE;
-      int bits = Bfloat16.bits(step) & 0xffff;
-      float scale = Bfloat16.low(bits);
-      // Below the smallest normal number a quotient would overflow.
-      float inverse = scale < Float.MIN_NORMAL ? 0 : 1 / scale;
-      slab[offset + (words + quarter / 2) * stride] |= bits << quarter % 2 * 16;
-      for (int j = 0; j < words; j++) {
-        int number = (int) Math.rint(x[from + j] * inverse);
+      encodeGroup(x, at, words, from, to, group, slab, offset, stride);
+      from = to;
+    }
+  }
+
+  private static void encodeGroup(
+      float[] x,
+      int at,
+      int words,
+      int from,
+      int to,
+      int group,
+      int[] slab,
+      int offset,
+      int stride) {
+    float largest = 0;
+    for (int part = 0; part < 4; part++) {
+      for (int j = from; j < to; j++) {
+        largest = Math.max(largest, Math.abs(x[at + part * words + j]));
+      }
+    }
+    float step = Float.isNaN(largest) ? Float.NaN : largest / Byte.MAX_VALUE;
+    int bits = Bfloat16.bits(step) & 0xffff;
+    float scale = Bfloat16.low(bits);
+    // Below the smallest normal number a quotient would overflow.
+    float inverse = scale < Float.MIN_NORMAL ? 0 : 1 / scale;
+    slab[offset + (words + group / 2) * stride] |= bits << group % 2 * 16;
+    for (int part = 0; part < 4; part++) {
+      for (int j = from; j < to; j++) {
+        int number = (int) Math.rint(x[at + part * words + j] * inverse);
         int held = Math.max(-Byte.MAX_VALUE, Math.min(Byte.MAX_VALUE, number));
-        slab[offset + j * stride] |= (held & 0xff) << 8 * quarter;
+        slab[offset + j * stride] |= (held & 0xff) << 8 * part;
       }
     }
   }

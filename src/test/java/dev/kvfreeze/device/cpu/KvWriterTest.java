@@ -9,7 +9,6 @@ import dev.kvfreeze.device.HeadPages;
 import dev.kvfreeze.device.KvFormat;
 import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.model.AttentionShape;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
@@ -64,16 +63,18 @@ class KvWriterTest {
   }
 
   @Test
-  void bytesLieByQuartersWithTheirScales() {
-    AttentionShape shape = new AttentionShape(2, 2, 8, 1f, 0);
-    PageLayout layout = new PageLayout(8, 4, KvFormat.INT8);
-    assertThat(layout.wordsPerToken()).isEqualTo(4);
+  void bytesLieByQuartersWithTheScalesOfTheirWords() {
+    AttentionShape shape = new AttentionShape(2, 2, 16, 1f, 0);
+    PageLayout layout = new PageLayout(16, 4, KvFormat.INT8);
+    assertThat(layout.wordsPerToken()).isEqualTo(6);
     CpuPageMemory memory = new CpuPageMemory(layout, 1 << 16);
     memory.ensure(2);
-    CpuActivations keys = random(2, 16, 1);
-    CpuActivations values = random(2, 16, 2);
-    keys.values()[19] = -1000;
-    Arrays.fill(values.values(), 16, 18, 0);
+    CpuActivations keys = random(2, 32, 1);
+    CpuActivations values = random(2, 32, 2);
+    keys.values()[35] = -1000;
+    for (int zero : new int[] {32, 36, 40, 44}) {
+      values.values()[zero] = 0;
+    }
     try (WorkerPool pool = new WorkerPool(1)) {
       HeadPages[] heads = {page(0, 4, 4), page(1, 4, 4)};
       new KvWriter(pool, NativeLevel.NONE)
@@ -82,30 +83,29 @@ class KvWriterTest {
     int[] page = new int[layout.wordsPerPage()];
     for (int head = 0; head < 2; head++) {
       memory.read(head, page, 0);
-      for (int d = 0; d < 8; d++) {
-        int at = 16 + 8 * head + d;
-        // Token 2; dimension d is byte d / 2 of word d % 2, the scales lie behind both words.
-        int keyWord = page[d % 2 * 4 + 2];
-        int keyScales = page[(2 + d / 4) * 4 + 2];
-        int valueWord = page[layout.valueOffset() + 2 * 4 + d % 2];
-        int valueScales = page[layout.valueOffset() + 2 * 4 + 2 + d / 4];
-        assertByte(keys.values(), at, keyWord, keyScales, d / 2);
-        assertByte(values.values(), at, valueWord, valueScales, d / 2);
-        float key = StoredNumbers.of(keys.values(), 8, KvFormat.INT8)[at];
-        float value = StoredNumbers.of(values.values(), 8, KvFormat.INT8)[at];
+      for (int d = 0; d < 16; d++) {
+        int at = 32 + 16 * head + d;
+        // Token 2; dimension d is byte d / 4 of word d % 4, each with a scale behind the words.
+        int group = d % 4;
+        int valuesAt = layout.valueOffset() + 2 * 6;
+        int keyScales = page[(4 + group / 2) * 4 + 2];
+        assertByte(keys.values(), at, page[group * 4 + 2], keyScales, d);
+        assertByte(values.values(), at, page[valuesAt + group], page[valuesAt + 4 + group / 2], d);
+        float key = StoredNumbers.of(keys.values(), 16, KvFormat.INT8)[at];
+        float value = StoredNumbers.of(values.values(), 16, KvFormat.INT8)[at];
         assertThat(layout.key(page, 0, 2, d)).isEqualTo(key);
         assertThat(layout.value(page, 0, 2, d)).isEqualTo(value);
         // Half a step, and what rounding the scale may cut off the largest.
-        float step = StoredNumbers.scale(keys.values(), at, 2);
+        float step = StoredNumbers.scale(keys.values(), at, 16);
         assertThat(key).isCloseTo(keys.values()[at], within(0.76f * step));
       }
     }
   }
 
-  private static void assertByte(float[] x, int at, int word, int scales, int quarter) {
-    assertThat(word << 24 - 8 * quarter >> 24).isEqualTo(StoredNumbers.number(x, at, 2));
-    float scale = quarter % 2 == 0 ? Bfloat16.low(scales) : Bfloat16.high(scales);
-    assertThat(scale).isEqualTo(StoredNumbers.scale(x, at, 2));
+  private static void assertByte(float[] x, int at, int word, int scales, int dimension) {
+    assertThat(word << 24 - 8 * (dimension / 4) >> 24).isEqualTo(StoredNumbers.number(x, at, 16));
+    float scale = dimension % 2 == 0 ? Bfloat16.low(scales) : Bfloat16.high(scales);
+    assertThat(scale).isEqualTo(StoredNumbers.scale(x, at, 16));
   }
 
   @Test

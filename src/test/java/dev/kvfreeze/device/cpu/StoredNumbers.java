@@ -14,7 +14,7 @@ final class StoredNumbers {
           switch (format) {
             case F32 -> x[i];
             case BF16 -> rounded(x[i]);
-            case INT8 -> scale(x, i, headSize / 4) * number(x, i, headSize / 4);
+            case INT8 -> scale(x, i, headSize) * number(x, i, headSize);
           };
     }
     return stored;
@@ -24,17 +24,25 @@ final class StoredNumbers {
     return Bfloat16.low(Bfloat16.bits(x));
   }
 
-  /** The scale of the quarter of a head that an element lies in. */
-  static float scale(float[] x, int at, int quarter) {
+  /** The scale of an element: that of the dimensions whose words are in its word's group. */
+  static float scale(float[] x, int at, int headSize) {
+    int head = at / headSize * headSize;
     float largest = 0;
-    for (int i = at / quarter * quarter; i < at / quarter * quarter + quarter; i++) {
-      largest = Math.max(largest, Math.abs(x[i]));
+    for (int i = head; i < head + headSize; i++) {
+      if (group(i - head, headSize) == group(at - head, headSize)) {
+        largest = Math.max(largest, Math.abs(x[i]));
+      }
     }
     return rounded(largest / 127);
   }
 
-  static int number(float[] x, int at, int quarter) {
-    float scale = scale(x, at, quarter);
+  static int group(int dimension, int headSize) {
+    int words = headSize / 4;
+    return 4 * (dimension % words) / words;
+  }
+
+  static int number(float[] x, int at, int headSize) {
+    float scale = scale(x, at, headSize);
     float inverse = scale < Float.MIN_NORMAL ? 0 : 1 / scale;
     return Math.max(-127, Math.min(127, (int) Math.rint(x[at] * inverse)));
   }
