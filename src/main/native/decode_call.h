@@ -48,6 +48,13 @@ typedef struct {
   float scale;
 } Call;
 
+// Blocks of up to 16 neighbouring tokens that share the broadcasts of the queries.
+typedef struct {
+  const int32_t *keys[2];
+  float *scores[2];
+  const char *ahead[2];
+} KeyBlocks;
+
 // The next half page, keys or values, to be asked of the memory: parts in order, of each all keys before all values.
 typedef struct {
   int part;

@@ -3,8 +3,8 @@
 #ifndef KVFREEZE_DECODE_KEYS_H
 #define KVFREEZE_DECODE_KEYS_H
 
+#include "decode_byte_keys.h"
 #include "decode_call.h"
-#include "int8_words.h"
 
 // Sums for the two halves of a word, where registers allow; one for both halves else.
 #ifdef __AVX512F__
@@ -12,16 +12,6 @@ enum { HALF_SUMS = 2 };
 #else
 enum { HALF_SUMS = 1 };
 #endif
-
-// Queries times keys of 8 bits are numbers of 16 bits in two planes of 8, high times 128 plus low.
-enum { PLANES = 2, PLANE_BITS = 7 };
-
-// Blocks of up to 16 neighbouring tokens that share the broadcasts of the queries.
-typedef struct {
-  const int32_t *keys[2];
-  float *scores[2];
-  const char *ahead[2];
-} KeyBlocks;
 
 // Dot products of queries, laid out [word][query][half], with blocks of transposed keys. Lanes beyond a page's tokens
 // hold rubbish that later scores overwrite.
@@ -64,101 +54,6 @@ INLINE void key_products(const Call *c, const KeyBlocks *b, const float *queries
     for (int p = 0; p < blocks; p++) {
       const int i = p * count + g;
       _mm512_storeu_ps(b->scores[p] + (size_t)g * c->stride, HALF_SUMS == 2 ? _mm512_add_ps(low[i], high[i]) : low[i]);
-    }
-  }
-}
-
-// Queries as keys of 8 bits are multiplied by them, of up to MOST_QUERIES: see scale_bytes.
-typedef struct {
-  // [word][query][plane] of four bytes.
-  const int32_t *bytes;
-  // [group][query][plane], what sums begin with.
-  const int32_t *begins;
-  // [group][query]
-  const float *units;
-} ByteQueries;
-
-INLINE ByteQueries byte_queries(const Call *c, const float *scaled, int count) {
-  const int32_t *bytes = (const int32_t *)scaled;
-  const int32_t *begins = bytes + (size_t)(c->headSize / QUARTERS) * count * PLANES;
-  return (ByteQueries){bytes, begins, (const float *)(begins + GROUPS * count * PLANES)};
-}
-
-#ifdef __AVX512F__
-enum { KEY_OFFSET = -128 };
-
-// Keys as unsigned numbers, 128 more than they are: sums begin with 128 times the queries less.
-INLINE __m512i key_bytes(__m512i words) { return _mm512_xor_si512(words, _mm512_set1_epi32((int)0x80808080)); }
-
-INLINE __m512i add_bytes(__m512i sum, __m512i keys, int32_t query) {
-  return _mm512_dpbusd_epi32(sum, keys, _mm512_set1_epi32(query));
-}
-#else
-enum { KEY_OFFSET = 0 };
-
-INLINE __m512i key_bytes(__m512i words) { return words; }
-
-INLINE __m512i add_bytes(__m512i sum, __m512i keys, int32_t query) {
-  const __m256i numbers = _mm256_set1_epi32(query);
-  const __m256i sizes = _mm256_abs_epi8(numbers);
-  return _mm512_dpbusd_epi32(sum, (__m512i){sizes, sizes},
-                             (__m512i){_mm256_sign_epi8(keys.low, numbers), _mm256_sign_epi8(keys.high, numbers)});
-}
-#endif
-
-// The same with keys of 8 bits: whole numbers, and a scale for each group of words.
-INLINE void byte_products(const Call *c, const KeyBlocks *b, const float *scaled, const int aheadStep, const int blocks,
-                          const int count) {
-  const ByteQueries q = byte_queries(c, scaled, count);
-  const int words = c->headSize / QUARTERS, each = words / GROUPS;
-  __m512 all[8];
-  size_t column = 0, ahead = 0;
-#pragma clang loop unroll(full)
-  for (int i = 0; i < blocks * count; i++) {
-    all[i] = _mm512_setzero_ps();
-  }
-  for (int group = 0; group < GROUPS; group++) {
-    __m512i high[8], low[8];
-#pragma clang loop unroll(full)
-    for (int i = 0; i < blocks * count; i++) {
-      const int32_t *begins = q.begins + (group * count + i % count) * PLANES;
-      high[i] = _mm512_set1_epi32(begins[0]);
-      low[i] = _mm512_set1_epi32(begins[1]);
-    }
-    const int32_t *query = q.bytes + (size_t)group * each * count * PLANES;
-    for (int j = 0; j < each; j++) {
-#pragma clang loop unroll(full)
-      for (int p = 0; p < blocks; p++) {
-        const __m512i keys = key_bytes(_mm512_loadu_si512(b->keys[p] + column));
-        _mm_prefetch(b->ahead[p] + ahead, _MM_HINT_T1);
-#pragma clang loop unroll(full)
-        for (int g = 0; g < count; g++) {
-          high[p * count + g] = add_bytes(high[p * count + g], keys, query[PLANES * g]);
-          low[p * count + g] = add_bytes(low[p * count + g], keys, query[PLANES * g + 1]);
-        }
-      }
-      query += PLANES * count;
-      column += c->pageTokens;
-      ahead += aheadStep;
-    }
-#pragma clang loop unroll(full)
-    for (int p = 0; p < blocks; p++) {
-      const int32_t *scales = b->keys[p] + (size_t)(words + group / 2) * c->pageTokens;
-      const __m512 scale = scale_of(_mm512_loadu_si512(scales), group);
-#pragma clang loop unroll(full)
-      for (int g = 0; g < count; g++) {
-        const int i = p * count + g;
-        const __m512i dots = _mm512_add_epi32(_mm512_slli_epi32(high[i], PLANE_BITS), low[i]);
-        const __m512 unit = _mm512_mul_ps(scale, _mm512_set1_ps(q.units[group * count + g]));
-        all[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), unit, all[i]);
-      }
-    }
-  }
-#pragma clang loop unroll(full)
-  for (int g = 0; g < count; g++) {
-#pragma clang loop unroll(full)
-    for (int p = 0; p < blocks; p++) {
-      _mm512_storeu_ps(b->scores[p] + (size_t)g * c->stride, all[p * count + g]);
     }
   }
 }
