@@ -24,7 +24,6 @@ class NativeDecodeAttentionTwinTest {
   private static final int[] GROUPS = {1, 2, 3, 4, 5, 7, 8};
   private static final double TOLERANCE = 2e-5;
 
-
   private static WorkerPool pool;
 
   @BeforeAll
