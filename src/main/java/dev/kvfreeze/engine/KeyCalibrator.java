@@ -75,18 +75,34 @@ public final class KeyCalibrator implements QkvObserver {
       Transformer transformer,
       FreezePolicy policy,
       KvFormat format) {
-    boolean sketches = policy.estimates() == PageEstimates.SKETCHES && device.knowsSketchChannels();
-    boolean smooths = format == KvFormat.INT8;
-    if (!sketches && !smooths) {
-      return KeyCalibration.NONE;
-    }
-    KeyCalibrator found = read(model, device, transformer);
-    KeySmoothing smoothing = smooths ? found.smoothing() : KeySmoothing.NONE;
-    return new KeyCalibration(
-        sketches ? smoothing.smoothed(found.sketches()) : SketchCalibration.NONE, smoothing);
+    return isWanted(device, policy, format)
+        ? read(model, device, transformer).calibration(policy, format)
+        : KeyCalibration.NONE;
   }
 
-  private static KeyCalibrator read(LanguageModel model, Device device, Transformer transformer) {
+  /** Whether a policy's sketches on a device, or the format of the pages, ask for calibration. */
+  static boolean isWanted(Device device, FreezePolicy policy, KvFormat format) {
+    return wantsSketches(device, policy) || smooths(format);
+  }
+
+  private static boolean wantsSketches(Device device, FreezePolicy policy) {
+    return policy.estimates() == PageEstimates.SKETCHES && device.knowsSketchChannels();
+  }
+
+  private static boolean smooths(KvFormat format) {
+    return format == KvFormat.INT8;
+  }
+
+  /** What was found, as a policy on pages of a format needs it. */
+  KeyCalibration calibration(FreezePolicy policy, KvFormat format) {
+    KeySmoothing smoothing = smooths(format) ? smoothing() : KeySmoothing.NONE;
+    SketchCalibration sketches =
+        wantsSketches(device, policy) ? smoothing.smoothed(sketches()) : SketchCalibration.NONE;
+    return new KeyCalibration(sketches, smoothing);
+  }
+
+  /** Reads the text. */
+  static KeyCalibrator read(LanguageModel model, Device device, Transformer transformer) {
     ModelSpec spec = model.spec();
     int[] text = model.tokenizer().encode(text(), SpecialTokens.AS_TEXT);
     int[] read =

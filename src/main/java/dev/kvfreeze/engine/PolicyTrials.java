@@ -11,7 +11,6 @@ import dev.kvfreeze.device.PageLayout;
 import dev.kvfreeze.freeze.CacheShape;
 import dev.kvfreeze.freeze.ExpectedLengths;
 import dev.kvfreeze.freeze.FreezePolicy;
-import dev.kvfreeze.freeze.PageEstimates;
 import dev.kvfreeze.freeze.SequencePolicy;
 import dev.kvfreeze.freeze.StepKind;
 import dev.kvfreeze.model.LanguageModel;
@@ -19,9 +18,7 @@ import dev.kvfreeze.model.ModelSpec;
 import java.util.ArrayDeque;
 import java.util.Arrays;
 import java.util.Deque;
-import java.util.EnumMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
@@ -51,12 +48,8 @@ public final class PolicyTrials implements AutoCloseable {
   private final Transformer transformer;
   private final Set<Integer> endTokens;
 
-  /** Made when a policy first asks for it. */
-  private final Map<KvFormat, KeyCalibration> calibrations = new EnumMap<>(KvFormat.class);
-
-  /** For policies that have no use for sketches. */
-  private final Map<KvFormat, KeyCalibration> calibrationsWithoutSketches =
-      new EnumMap<>(KvFormat.class);
+  /** Made when a policy or a format first asks for it. */
+  private KeyCalibrator calibrator;
 
   /** When a policy decides while the prompt is read. */
   public enum Decision {
@@ -222,10 +215,13 @@ public final class PolicyTrials implements AutoCloseable {
   }
 
   private KeyCalibration calibration(FreezePolicy policy, KvFormat format) {
-    Map<KvFormat, KeyCalibration> known =
-        policy.estimates() == PageEstimates.SKETCHES ? calibrations : calibrationsWithoutSketches;
-    return known.computeIfAbsent(
-        format, f -> KeyCalibrator.calibrate(model, device, transformer, policy, f));
+    if (!KeyCalibrator.isWanted(device, policy, format)) {
+      return KeyCalibration.NONE;
+    }
+    if (calibrator == null) {
+      calibrator = KeyCalibrator.read(model, device, transformer);
+    }
+    return calibrator.calibration(policy, format);
   }
 
   /** Closes the device; the model stays the caller's. */

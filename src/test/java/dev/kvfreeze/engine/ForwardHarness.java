@@ -68,8 +68,9 @@ final class ForwardHarness implements AutoCloseable {
             .<ColdStore>map(places -> new DeviceColdStore(places, layout.pageBytes()))
             .orElseGet(() -> new HostColdStore(layout.wordsPerPage(), 1L << 30));
     cache = new KvCache(memory, cold, policy, spec.ropes(), spec.kvHeads());
-    KeyCalibration calibration =
-        KeyCalibrator.calibrate(model, device, working, policy, smoothedAs);
+    // Without sketches, which have no use for it here.
+    FreezePolicy full = FreezePolicies.create("full", PolicyOptions.defaults());
+    KeyCalibration calibration = KeyCalibrator.calibrate(model, device, working, full, smoothedAs);
     transformer = working.withMemory(memory, calibration.smoothing());
   }
 
